@@ -1,0 +1,283 @@
+"""The shell of every web service: one error renderer, one way in, one log line a request.
+
+`create_app()` receives everything it needs. A view declares on its Blueprint who may call it; a request is
+authenticated and admitted before its body is looked at, and a view that declares nothing is never reached.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flask_smorest
+import structlog
+from flask import Flask, Request, Response, g, request
+from marshmallow import ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
+
+from common import health, ids, metrics, principal, problems
+from common.clock import Clock
+from common.database import Unavailable
+from common.logs import get_logger
+from common.objects import StorageUnavailable
+from common.principal import Principal
+from common.problems import Problem
+
+MAX_BODY_BYTES = 1024 * 1024
+CLIENTS = ("client", "api-key")
+ErrorTable = Mapping[type[Exception], Callable[[Any], Problem]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may call a view. All of `scopes`, and one of `any_scope` where given, and one of `roles`."""
+
+    kinds: tuple[str, ...] = CLIENTS
+    scopes: tuple[str, ...] = ()
+    any_scope: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+    def check(self, caller: Principal) -> None:
+        """Raise 403 unless the caller is admitted."""
+        if caller.kind not in self.kinds:
+            raise problems.forbidden("This kind of token is not accepted here", "wrong-kind-of-token")
+        missing = set(self.scopes) - caller.scopes
+        if missing or (self.any_scope and not set(self.any_scope) & caller.scopes):
+            raise insufficient_scopes((*self.scopes, *self.any_scope))
+        if self.roles and not set(self.roles) & caller.roles:
+            raise problems.forbidden("This needs the role " + " or ".join(self.roles), "missing-role")
+
+
+def insufficient_scopes(scopes: Sequence[str]) -> Problem:
+    """403 with the challenge of RFC 6750 §3.1."""
+    challenge = f'Bearer realm="taxiway", error="insufficient_scope", scope="{" ".join(scopes)}"'
+    return problems.forbidden("Insufficient scopes", "insufficient-scopes", challenge)
+
+
+class InputParser(FlaskParser):
+    """Reads bodies and queries through marshmallow; a fault is answered with the Blueprint's own status."""
+
+    def __init__(self, faulty_status: int) -> None:
+        super().__init__()
+        self._faulty_status = faulty_status
+
+    def handle_error(self, error: ValidationError, req: Request, schema: Any, **_: Any) -> Any:
+        details = _flatten(error.messages)
+        sentence = "; ".join(f"{message}" for messages in details.values() for message in messages)
+        raise Problem(status=self._faulty_status, detail=sentence, type="invalid-input", details=details)
+
+    def _handle_invalid_json_error(self, error: Any, req: Request, *_: Any, **__: Any) -> Any:
+        raise problems.bad_request("The body is not valid JSON", "malformed-json")
+
+
+def _flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
+    """Turn webargs' nested messages into dotted field → messages; the location (json, query) is dropped."""
+    if not isinstance(messages, dict):
+        return {path or "body": [str(m) for m in (messages if isinstance(messages, list) else [messages])]}
+    flat: dict[str, list[str]] = {}
+    for key, inner in messages.items():
+        top = not path and key in ("json", "query", "form", "path", "headers")
+        flat |= _flatten(inner, "" if top else f"{path}.{key}".strip("."))
+    return flat
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A group of views of one feature; declares the status of faulty input and who may call each view."""
+
+    def __init__(self, name: str, import_name: str, *, faulty_status: int = 400, **options: Any) -> None:
+        super().__init__(name, import_name, **options)
+        self.ARGUMENTS_PARSER = InputParser(faulty_status)
+
+    def admits(self, **access: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a view's Access; shown in OpenAPI and enforced before the body is read."""
+        declared = Access(**access)
+
+        def declare(view: Callable[..., Any]) -> Callable[..., Any]:
+            shown = self.doc(security=[{"bearer": [*declared.scopes, *declared.any_scope]}])(view)
+            shown.access = declared  # type: ignore[attr-defined]
+            return shown  # type: ignore[no-any-return]
+
+        return declare
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest with our error shape: its own handler drops headers (`Allow`, `Retry-After`)."""
+
+    ERROR_SCHEMA = None
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        return problems.render(_of_http(error), g.get("request_id", ""))
+
+    def _register_responses(self) -> None:
+        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        self.spec.components.schema("Problem", PROBLEM_SCHEMA)
+        self.spec.components.response("DEFAULT_ERROR", {"description": "A problem", "content": content})
+
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "success", "error", "message", "requestId"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "success": {"const": False},
+        "error": {"type": "string"},
+        "message": {"type": "string"},
+        "details": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "statusCode": {"type": "integer"},
+        "requestId": {"type": "string"},
+    },
+}
+
+_SENTENCES = {
+    404: "There is nothing at this address",
+    405: "This address does not know this method",
+    413: "The body is too large",
+    415: "The body must be JSON",
+    500: "Something went wrong on our side. The request id finds it in the logs.",
+}
+
+
+def _of_http(error: HTTPException) -> Problem:
+    status = error.code or 500
+    detail = _SENTENCES.get(status) or error.description or error.name
+    headers = {k: v for k, v in error.get_headers() if k.lower() not in ("content-type", "content-length")}
+    if status == 415:
+        status = 400
+    return Problem(status=status, detail=detail, headers=headers)
+
+
+class SignedHeaders:
+    """Authenticates requests by the gateway's signature: the one place a service trusts `X-Auth-*`."""
+
+    def __init__(self, keys: Mapping[str, bytes], clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+
+    def __call__(self, req: Request) -> Principal:
+        now = int(self._clock.now().timestamp())
+        try:
+            return principal.verify(req.headers.items(), req.method, raw_target(req), self._keys, now)
+        except principal.SignatureError as error:
+            get_logger().warning("signature_refused", reason=str(error))
+            raise problems.unauthorized("This address is reached through the gateway only") from None
+
+
+def raw_target(req: Request) -> str:
+    """The request target as it came over the wire, with its query."""
+    raw = req.environ.get("RAW_URI") or req.environ.get("REQUEST_URI")
+    if raw:
+        return str(raw)
+    query = req.query_string.decode("latin-1")
+    return req.path + (f"?{query}" if query else "")
+
+
+def current_principal() -> Principal:
+    """The caller of the request at hand."""
+    caller: Principal = g.principal
+    return caller
+
+
+def create_app(
+    *,
+    name: str,
+    title: str,
+    authenticate: Callable[[Request], Principal],
+    blueprints: Sequence[Blueprint],
+    errors: ErrorTable,
+    probes: Mapping[str, health.Probe],
+    clock: Clock,
+    services: Any = None,
+) -> Flask:
+    """Build a service's Flask application; its views find `services` with `current_app.extensions["services"]`."""
+    app = Flask(name, static_folder=None)
+    app.url_map.strict_slashes = False  # with and without a trailing slash, never a redirect
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        API_TITLE=title,
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX=None,
+    )
+    app.extensions["services"] = services
+    health.register(app, probes)
+    _register_requests(app, name, authenticate, clock)
+    _register_errors(app, errors)
+    api = Api(app)
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    api.spec.components.security_scheme("bearer", bearer)
+    for blueprint in blueprints:
+        api.register_blueprint(blueprint)
+    app.extensions["openapi"] = api.spec
+    return app
+
+
+def _register_requests(
+    app: Flask, name: str, authenticate: Callable[[Request], Principal], clock: Clock
+) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.started = clock.monotonic()
+        g.request_id = ids.request_id(request.headers.get("X-Request-Id"))
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        if request.endpoint is None or request.blueprint == "health":
+            return
+        access: Access | None = getattr(app.view_functions[request.endpoint], "access", None)
+        if access is None:
+            raise RuntimeError(f"{request.endpoint} declares no access")
+        g.principal = authenticate(request)
+        if g.principal.run:
+            structlog.contextvars.bind_contextvars(run=g.principal.run)
+        access.check(g.principal)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers.setdefault("X-Request-Id", g.get("request_id", ""))
+        if request.blueprint != "health":
+            _note(response, name, clock.monotonic() - g.get("started", clock.monotonic()))
+        return response
+
+
+def _note(response: Response, service: str, seconds: float) -> None:
+    route = request.url_rule.rule if request.url_rule else "(none)"
+    metrics.REQUESTS.labels(service, request.method, route, str(response.status_code)).inc()
+    metrics.SECONDS.labels(service, route).observe(seconds)
+    caller = g.get("principal")
+    get_logger().info(
+        "request",
+        method=request.method,
+        path=request.path,
+        route=route,
+        status=response.status_code,
+        ms=round(seconds * 1000, 1),
+        client=caller.client_id or caller.subject if caller else "",
+    )
+
+
+def _register_errors(app: Flask, errors: ErrorTable) -> None:
+    def answer(problem: Problem) -> Response:
+        return problems.render(problem, g.get("request_id", ""))
+
+    def mapped(to_problem: Callable[[Any], Problem]) -> Callable[[Exception], Response]:
+        return lambda error: answer(to_problem(error))
+
+    def unexpected(error: Exception) -> Response:
+        get_logger().error("unexpected_error", exc_info=error, path=request.path)
+        return answer(Problem(status=500, detail=_SENTENCES[500]))
+
+    app.register_error_handler(Problem, answer)
+    app.register_error_handler(Exception, unexpected)
+    for kind, to_problem in {Unavailable: _unavailable, StorageUnavailable: _unavailable, **errors}.items():
+        app.register_error_handler(kind, mapped(to_problem))
+
+
+def _unavailable(error: Exception) -> Problem:
+    get_logger().warning("dependency_unavailable", kind=type(error).__name__, error=str(error)[:300])
+    headers = {"Retry-After": "1"}
+    return Problem(status=503, detail="A part we depend on is not answering. Try again.", headers=headers)
+

@@ -1,0 +1,73 @@
+"""PostgreSQL: one engine a process, one transaction a view, advisory locks by name.
+
+Statements are SQLAlchemy Core `text()`; the ORM is not used. A lost connection is `Unavailable`, which
+every service answers with 503, and the pool makes new connections by itself.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+STATEMENT_TIMEOUT_MS = 30_000
+LOCK_TIMEOUT_MS = 10_000
+
+
+class Unavailable(Exception):
+    """The database cannot be reached right now; nothing of this transaction was kept."""
+
+
+def connect(url: str, application: str, *, pool_size: int = 8) -> Engine:
+    """Make an engine. Call it after the fork; no connection is opened until the first use."""
+    # SQLAlchemy 2.1 reads `postgresql://` as psycopg 3.
+    url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
+    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
+    return sqlalchemy.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=10,
+        pool_recycle=1800,
+        connect_args={"application_name": application, "connect_timeout": 5, "options": options},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Open the one transaction of a unit of work; commit at its end, roll back on any error."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (OperationalError, PoolTimeoutError) as error:
+        raise Unavailable(str(error.__cause__ or error)) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(str(error.__cause__ or error)) from error
+        raise
+
+
+def lock_number(*names: object) -> int:
+    """Map a name to the signed 64-bit number PostgreSQL's advisory locks take."""
+    digest = hashlib.blake2b("\x1f".join(map(str, names)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+def lock(connection: Connection, *names: object) -> None:
+    """Wait for the advisory lock `names`; it is held until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": lock_number(*names)})
+
+
+def try_lock(connection: Connection, *names: object) -> bool:
+    """Take the advisory lock `names` if nobody holds it; it is held until the transaction ends."""
+    row = connection.execute(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": lock_number(*names)})
+    return bool(row.scalar_one())
+
+
+def probe(engine: Engine) -> None:
+    """Ask the database for one; any error means not ready."""
+    with transaction(engine) as connection:
+        connection.execute(text("SELECT 1"))

@@ -1,0 +1,88 @@
+"""`Idempotency-Key`: a POST that creates something, repeated, finds what the first one made.
+
+`once()` runs inside the transaction of the effect, so key and effect are kept or lost together. What is stored
+is a reference to the made thing; the view renders it anew, with fresh URLs and tokens. Kept for 24 hours.
+(draft-ietf-httpapi-idempotency-key-header)
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import request
+from sqlalchemy import Connection, text
+
+from common.api import current_principal
+from common.database import lock_number
+from common.problems import Problem, bad_request, conflict
+
+TABLE = """
+CREATE TABLE idempotency_key (
+    namespace   bytea PRIMARY KEY,
+    body_sha256 bytea NOT NULL,
+    made        jsonb NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX idempotency_key_created_at ON idempotency_key (created_at);
+"""
+
+_FIND = text(
+    "SELECT body_sha256, made FROM idempotency_key"
+    " WHERE namespace = :namespace AND created_at > now() - interval '24 hours'"
+)
+_KEEP = text("""
+    INSERT INTO idempotency_key (namespace, body_sha256, made) VALUES (:namespace, :body, CAST(:made AS jsonb))
+    ON CONFLICT (namespace) DO UPDATE
+    SET body_sha256 = excluded.body_sha256, made = excluded.made, created_at = now()
+""")
+_FORGET = text("DELETE FROM idempotency_key WHERE created_at < now() - interval '24 hours'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A reference to what was made, and whether an earlier request made it."""
+
+    reference: Any
+    repeated: bool
+
+
+def once(connection: Connection, make: Callable[[], Any]) -> Made:
+    """Make the thing, or find what the same request made before. Call it in the effect's transaction.
+
+    Raises 409 while the first request is still at work, 422 when the key was used with another body.
+    """
+    namespace = _namespace()
+    if namespace is None:
+        return Made(reference=make(), repeated=False)
+    number = lock_number("idempotency", namespace.hex())
+    if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": number}).scalar_one():
+        raise conflict("A request with this Idempotency-Key is in progress", "idempotency-key-in-progress")
+    body = hashlib.sha256(request.get_data(cache=True)).digest()
+    found = connection.execute(_FIND, {"namespace": namespace}).one_or_none()
+    if found is None:
+        made = make()
+        values = {"namespace": namespace, "body": body, "made": json.dumps(made)}
+        connection.execute(_KEEP, values)
+        return Made(reference=made, repeated=False)
+    if bytes(found.body_sha256) != body:
+        detail = "This Idempotency-Key was used with another body"
+        raise Problem(status=422, detail=detail, type="idempotency-key-reused")
+    return Made(reference=found.made, repeated=True)
+
+
+def forget_old(connection: Connection) -> None:
+    """Drop keys older than 24 hours."""
+    connection.execute(_FORGET)
+
+
+def _namespace() -> bytes | None:
+    key = request.headers.get("Idempotency-Key", "").strip().strip('"')
+    if not key:
+        return None
+    if len(key) > 255:
+        raise bad_request("Idempotency-Key must be at most 255 characters")
+    principal = current_principal()
+    parts = [principal.kind, principal.issuer, principal.subject, request.method, request.path, key]
+    return hashlib.sha256("\x1f".join(parts).encode()).digest()

@@ -1,0 +1,40 @@
+"""Gunicorn's configuration for every web service: `gunicorn -c python:common.serving "<package>.wsgi:build()"`.
+
+The only module besides a service's config.py that reads the environment, because gunicorn reads it first.
+"""
+
+import os
+import tempfile
+from typing import Any
+
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="taxiway-metrics-"))
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ['PORT']}"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+threads = int(os.environ.get("WEB_THREADS", "16"))
+timeout = 60
+graceful_timeout = 20
+keepalive = 75
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 16380
+forwarded_allow_ips = ""
+accesslog = None
+errorlog = "-"
+control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:
+    """Serve the workers' metrics from the parent process."""
+    from common import metrics
+
+    if port := os.environ.get("METRICS_PORT"):
+        metrics.serve(int(port))
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Take a dead worker's live gauges out of the sum."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
