@@ -30,8 +30,12 @@ ErrorTable = Mapping[type[Exception], Callable[[Any], Problem]]
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may call a view. All of `scopes`, and one of `any_scope` where given, and one of `roles`."""
+    """Who may call a view. All of `scopes`, and one of `any_scope` where given, and one of `roles`.
 
+    `anyone` is for the few views that ask for no identity at all (a token endpoint, a key set).
+    """
+
+    anyone: bool = False
     kinds: tuple[str, ...] = CLIENTS
     scopes: tuple[str, ...] = ()
     any_scope: tuple[str, ...] = ()
@@ -54,6 +58,19 @@ def insufficient_scopes(scopes: Sequence[str]) -> Problem:
     return problems.forbidden("Insufficient scopes", "insufficient-scopes", challenge)
 
 
+# What marshmallow says of a value of the wrong JSON type, and of nothing else.
+_WRONG_TYPES = {
+    "Field may not be null.",
+    "Invalid input type.",
+    "Not a valid boolean.",
+    "Not a valid integer.",
+    "Not a valid list.",
+    "Not a valid mapping type.",
+    "Not a valid number.",
+    "Not a valid string.",
+}
+
+
 class InputParser(FlaskParser):
     """Reads bodies and queries through marshmallow; a fault is answered with the Blueprint's own status."""
 
@@ -64,10 +81,35 @@ class InputParser(FlaskParser):
     def handle_error(self, error: ValidationError, req: Request, schema: Any, **_: Any) -> Any:
         details = _flatten(error.messages)
         sentence = "; ".join(f"{message}" for messages in details.values() for message in messages)
-        raise Problem(status=self._faulty_status, detail=sentence, type="invalid-input", details=details)
+        status = 400 if _has_wrong_type(details) else self._faulty_status
+        raise Problem(status=status, detail=sentence, type="invalid-input", details=details)
+
+    def load_json(self, req: Request, schema: Any) -> Any:
+        try:
+            loaded = super().load_json(req, schema)
+            # A NUL or half a surrogate pair cannot be stored; JSON can bring them in as escapes only.
+            return _storable(loaded) if b"\\u" in req.get_data(cache=True) else loaded
+        except (ValueError, RecursionError):  # a number of thousands of digits, nesting without end
+            raise problems.bad_request("The body is not valid JSON", "malformed-json") from None
 
     def _handle_invalid_json_error(self, error: Any, req: Request, *_: Any, **__: Any) -> Any:
         raise problems.bad_request("The body is not valid JSON", "malformed-json")
+
+
+def _storable(value: Any) -> Any:
+    """Strip NUL and replace lone surrogates in every text of a JSON value (executor-api.md §2)."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_storable(each) for each in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(each) for key, each in value.items()}
+    return value
+
+
+def _has_wrong_type(details: Mapping[str, list[str]]) -> bool:
+    """Tell whether a value is of another JSON type than asked for: 400 everywhere (executor-api.md §2)."""
+    return any(message in _WRONG_TYPES for messages in details.values() for message in messages)
 
 
 def _flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
@@ -93,14 +135,15 @@ class Blueprint(flask_smorest.Blueprint):
         declared = Access(**access)
 
         def declare(view: Callable[..., Any]) -> Callable[..., Any]:
-            shown = self.doc(security=[{"bearer": [*declared.scopes, *declared.any_scope]}])(view)
-            shown.access = declared  # type: ignore[attr-defined]
+            needs = [] if declared.anyone else [{"bearer": [*declared.scopes, *declared.any_scope]}]
+            shown = self.doc(security=needs)(view)
+            shown.access = declared
             return shown  # type: ignore[no-any-return]
 
         return declare
 
 
-class Api(flask_smorest.Api):  # type: ignore[misc]
+class Api(flask_smorest.Api):
     """flask-smorest with our error shape: its own handler drops headers (`Allow`, `Retry-After`)."""
 
     ERROR_SCHEMA = None
@@ -110,26 +153,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
     def _register_responses(self) -> None:
         content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        self.spec.components.schema("Problem", PROBLEM_SCHEMA)
+        self.spec.components.schema("Problem", problems.SCHEMA)
         self.spec.components.response("DEFAULT_ERROR", {"description": "A problem", "content": content})
 
-
-PROBLEM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "success", "error", "message", "requestId"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "success": {"const": False},
-        "error": {"type": "string"},
-        "message": {"type": "string"},
-        "details": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
-        "statusCode": {"type": "integer"},
-        "requestId": {"type": "string"},
-    },
-}
 
 _SENTENCES = {
     404: "There is nothing at this address",
@@ -190,8 +216,12 @@ def create_app(
     probes: Mapping[str, health.Probe],
     clock: Clock,
     services: Any = None,
+    names_probes: bool = True,
 ) -> Flask:
-    """Build a service's Flask application; its views find `services` with `current_app.extensions["services"]`."""
+    """Build a service's Flask application; views find `services` in `current_app.extensions["services"]`.
+
+    `names_probes=False` keeps the names of dependencies off a public `/readyz`.
+    """
     app = Flask(name, static_folder=None)
     app.url_map.strict_slashes = False  # with and without a trailing slash, never a redirect
     app.url_map.merge_slashes = False
@@ -204,7 +234,7 @@ def create_app(
         OPENAPI_URL_PREFIX=None,
     )
     app.extensions["services"] = services
-    health.register(app, probes)
+    health.register(app, probes, names=names_probes)
     _register_requests(app, name, authenticate, clock)
     _register_errors(app, errors)
     api = Api(app)
@@ -230,6 +260,8 @@ def _register_requests(
         access: Access | None = getattr(app.view_functions[request.endpoint], "access", None)
         if access is None:
             raise RuntimeError(f"{request.endpoint} declares no access")
+        if access.anyone:
+            return
         g.principal = authenticate(request)
         if g.principal.run:
             structlog.contextvars.bind_contextvars(run=g.principal.run)
@@ -272,7 +304,12 @@ def _register_errors(app: Flask, errors: ErrorTable) -> None:
 
     app.register_error_handler(Problem, answer)
     app.register_error_handler(Exception, unexpected)
-    for kind, to_problem in {Unavailable: _unavailable, StorageUnavailable: _unavailable, **errors}.items():
+    table: dict[type[Exception], Callable[[Any], Problem]] = {
+        Unavailable: _unavailable,
+        StorageUnavailable: _unavailable,
+        **errors,
+    }
+    for kind, to_problem in table.items():
         app.register_error_handler(kind, mapped(to_problem))
 
 
@@ -280,4 +317,3 @@ def _unavailable(error: Exception) -> Problem:
     get_logger().warning("dependency_unavailable", kind=type(error).__name__, error=str(error)[:300])
     headers = {"Retry-After": "1"}
     return Problem(status=503, detail="A part we depend on is not answering. Try again.", headers=headers)
-

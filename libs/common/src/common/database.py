@@ -63,7 +63,9 @@ def lock(connection: Connection, *names: object) -> None:
 
 def try_lock(connection: Connection, *names: object) -> bool:
     """Take the advisory lock `names` if nobody holds it; it is held until the transaction ends."""
-    row = connection.execute(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": lock_number(*names)})
+    row = connection.execute(
+        text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": lock_number(*names)}
+    )
     return bool(row.scalar_one())
 
 

@@ -1,7 +1,7 @@
 """`Idempotency-Key`: a POST that creates something, repeated, finds what the first one made.
 
-`once()` runs inside the transaction of the effect, so key and effect are kept or lost together. What is stored
-is a reference to the made thing; the view renders it anew, with fresh URLs and tokens. Kept for 24 hours.
+`once()` runs inside the transaction of the effect, so key and effect are kept or lost together. What is
+stored is a reference to the made thing; the view renders it anew, with fresh URLs and tokens. Kept 24 h.
 (draft-ietf-httpapi-idempotency-key-header)
 """
 
@@ -33,7 +33,8 @@ _FIND = text(
     " WHERE namespace = :namespace AND created_at > now() - interval '24 hours'"
 )
 _KEEP = text("""
-    INSERT INTO idempotency_key (namespace, body_sha256, made) VALUES (:namespace, :body, CAST(:made AS jsonb))
+    INSERT INTO idempotency_key (namespace, body_sha256, made)
+    VALUES (:namespace, :body, CAST(:made AS jsonb))
     ON CONFLICT (namespace) DO UPDATE
     SET body_sha256 = excluded.body_sha256, made = excluded.made, created_at = now()
 """)

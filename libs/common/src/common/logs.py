@@ -1,10 +1,11 @@
-"""JSON logs: an event name and fields, one object a line on standard output; request id and run id come along."""
+"""JSON logs: an event name and fields, one object a line; request id and run id come along."""
 
 import logging
 import sys
 from typing import Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(service: str, level: str = "INFO") -> None:
@@ -13,7 +14,8 @@ def configure(service: str, level: str = "INFO") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.dict_tracebacks,
+        # Never the values of local variables: they hold tokens, keys and passwords.
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
         _named(service),
     ]
     structlog.configure(
@@ -23,7 +25,8 @@ def configure(service: str, level: str = "INFO") -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
-    render = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()]
+    drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    render: list[Any] = [drop_meta, structlog.processors.JSONRenderer()]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=render, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for noisy in ("botocore", "urllib3", "alembic.runtime.migration"):

@@ -139,7 +139,10 @@ class S3Store:
         with _storage_errors():
             for keys in self._pages(prefix):
                 objects = [{"Key": key} for key in keys]
-                self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+                delete = {"Objects": objects, "Quiet": True}
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete=delete)
+                if refused := answer.get("Errors"):  # answered with 200 all the same
+                    raise StorageUnavailable(f"{len(refused)} objects were not deleted: {refused[0]}")
                 removed += len(objects)
         return removed
 

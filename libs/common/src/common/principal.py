@@ -63,7 +63,9 @@ def to_headers(principal: Principal) -> dict[str, str]:
 def from_headers(headers: Mapping[str, str]) -> Principal:
     """Read the principal back; call it only on headers whose signature was verified."""
     texts = {name: unquote(headers.get(_header(name), "")) for name in _TEXTS}
-    sets = {name: frozenset(unquote(word) for word in headers.get(_header(name), "").split()) for name in _SETS}
+    sets = {
+        name: frozenset(unquote(word) for word in headers.get(_header(name), "").split()) for name in _SETS
+    }
     numbers = {name: int(headers.get(_header(name)) or 0) for name in _NUMBERS}
     return Principal(kind=headers.get(f"{PREFIX}kind", ""), **texts, **sets, **numbers)  # type: ignore[arg-type]
 
@@ -78,7 +80,7 @@ def service(name: str) -> Principal:
 
 
 def sign(headers: Mapping[str, str], method: str, target: str, keys: Mapping[str, bytes], now: int) -> str:
-    """Compute the value of `X-Auth-Signature` with the first of `keys`. The body is not covered: it streams."""
+    """Make the value of `X-Auth-Signature` with the first of `keys`. The body streams and is not covered."""
     kid, key = next(iter(keys.items()))
     return f"t={now},k={kid},s={_digest(key, now, method, target, headers)}"
 
@@ -103,7 +105,10 @@ def verify(
     if abs(now - stamp) > FRESH_SECONDS:
         raise SignatureError("the signature is stale")
     key = keys.get(kid)
-    if key is None or not hmac.compare_digest(_digest(key, stamp, method, target, ours), digest):
+    # As bytes: compare_digest refuses texts that are not ASCII, and a header may hold any Latin-1.
+    if key is None or not hmac.compare_digest(
+        _digest(key, stamp, method, target, ours).encode(), digest.encode()
+    ):
         raise SignatureError("the signature does not match")
     return from_headers(ours)
 

@@ -31,6 +31,24 @@ CODES = {
 }
 
 
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "success", "error", "message", "requestId"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "success": {"const": False},
+        "error": {"type": "string"},
+        "message": {"type": "string"},
+        "details": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "statusCode": {"type": "integer"},
+        "requestId": {"type": "string"},
+    },
+}
+
+
 @dataclass(kw_only=True, eq=False)  # not frozen: Python writes an exception's traceback
 class Problem(Exception):
     """An error answer. `type` is a rule's name in kebab case; without one it follows from the status.

@@ -29,7 +29,7 @@ class Sealer:
 
     def unseal(self, value: str, context: str) -> str:
         """Open a sealed value, or raise CannotUnseal."""
-        kid, nonce, sealed = (value.split(".") + ["", ""])[:3]
+        kid, nonce, sealed = [*value.split("."), "", ""][:3]
         try:
             opened = AESGCM(self._keys[kid][:32]).decrypt(_bytes(nonce), _bytes(sealed), context.encode())
         except (KeyError, ValueError, InvalidTag):

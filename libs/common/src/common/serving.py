@@ -1,4 +1,4 @@
-"""Gunicorn's configuration for every web service: `gunicorn -c python:common.serving "<package>.wsgi:build()"`.
+"""Gunicorn's configuration for every web service: `gunicorn -c python:common.serving "jobs.wsgi:build()"`.
 
 The only module besides a service's config.py that reads the environment, because gunicorn reads it first.
 """

@@ -83,6 +83,8 @@ def _text(name: str, environ: Mapping[str, str]) -> str | None:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except OSError as error:
         raise ValueError(f"{name}_FILE cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}_FILE cannot be read: it is not UTF-8 text") from None
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:

@@ -1,0 +1,71 @@
+"""One engine, one transaction, locks by name, on real PostgreSQL."""
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DataError
+
+from common import database
+from common.database import Unavailable, lock, transaction, try_lock
+from stack.testing import Servers
+
+_LOCK_IMPATIENTLY = text("""
+    SELECT pg_advisory_xact_lock(:number)
+    FROM (SELECT set_config('lock_timeout', '50ms', true)) AS soon
+""")
+
+
+def test_an_error_in_a_transaction_keeps_nothing(engine: Engine) -> None:
+    def fail() -> None:
+        with transaction(engine) as connection:
+            connection.execute(text("CREATE TABLE never (x int)"))
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fail()
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT to_regclass('never')")).scalar_one() is None
+
+
+def test_an_error_of_the_statement_is_not_an_outage(engine: Engine) -> None:
+    with pytest.raises(DataError), transaction(engine) as connection:
+        connection.execute(text("SELECT 1 / 0"))
+
+
+def test_a_lock_is_held_until_the_transaction_ends(engine: Engine) -> None:
+    with transaction(engine) as first:
+        lock(first, "run", 1)
+        with transaction(engine) as second:
+            assert not try_lock(second, "run", 1)
+            assert try_lock(second, "run", 2)
+            assert try_lock(second, "run1")
+    with transaction(engine) as third:
+        assert try_lock(third, "run", 1)
+
+
+def test_waiting_too_long_for_a_lock_is_an_outage(engine: Engine) -> None:
+    with transaction(engine) as first:
+        lock(first, "slow")
+        with pytest.raises(Unavailable), transaction(engine) as second:
+            second.execute(_LOCK_IMPATIENTLY, {"number": database.lock_number("slow")})
+
+
+def test_a_connection_that_was_cut_is_an_outage_and_the_next_one_works(engine: Engine) -> None:
+    with pytest.raises(Unavailable), transaction(engine) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    database.probe(engine)
+
+
+def test_a_database_that_is_not_there_is_an_outage(servers: Servers) -> None:
+    url = servers.database_url("jobs").replace(f":{servers.ports.postgres}/", ":1/")
+    with pytest.raises(Unavailable):
+        database.probe(database.connect(url, "nobody"))
+
+
+def test_a_url_without_a_driver_is_read_as_psycopg2() -> None:
+    assert database.connect("postgresql://u:p@127.0.0.1:1/x", "a").driver == "psycopg2"
+
+
+def test_names_of_locks_do_not_run_into_each_other() -> None:
+    numbers = {database.lock_number(*names) for names in (("a", "b"), ("ab",), ("a", "", "b"), ("b", "a"))}
+    assert len(numbers) == 4
+    assert all(-(2**63) <= number < 2**63 for number in numbers)
