@@ -1,0 +1,1 @@
+"""The three faces of the service: clients, executors, and our own services."""

@@ -1,0 +1,115 @@
+"""What executors ask for while they work: declare a set, upload its files, seal it."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from common import ids
+from common.api import Blueprint, current_principal
+from common.database import transaction
+from common.idempotency import once
+from common.principal import Principal
+from common.problems import conflict, forbidden
+from outputs import sets
+from outputs.schemas import DeclaredSetSchema, NewSetSchema, SealedSetSchema
+from outputs.services import services
+from outputs.sets import NewSet, SetNotFound
+from outputs.tables import OutputFile, OutputSet
+
+blp = Blueprint("executors", __name__, url_prefix="/sdk/v1/runs/<run>/output-sets", faulty_status=422)
+
+
+@blp.route("", methods=["POST"])
+@blp.admits(kinds=("run",), scopes=("run:work",))
+@blp.arguments(NewSetSchema)
+@blp.response(201, DeclaredSetSchema)
+def declare_output_set(body: dict[str, Any], run: str) -> tuple[Mapping[str, Any], int]:
+    """Declare an output set and get an upload URL for each of its files.
+
+    Each upload sends exactly the headers given with it. Declaring the same set again answers 200 with the
+    same set and fresh URLs; other content under the same name is a 409.
+    """
+    caller = _own_run(run)
+    if body["sentToOds"] and "run:send" not in caller.scopes:
+        raise forbidden("This run does not send to an ODS", "run-cannot-send")
+    new = _new_set(caller, body)
+    with transaction(services().engine) as connection:
+        made, is_new = _declare(connection, new)
+    return _upload_answer(made), 201 if is_new else 200
+
+
+def _own_run(run: str) -> Principal:
+    caller = current_principal()
+    if caller.run != run or ids.parse_uuid(run) is None:
+        raise forbidden("token does not match run ID", "token-does-not-match-run")
+    return caller
+
+
+def _new_set(caller: Principal, body: Mapping[str, Any]) -> NewSet:
+    return NewSet(
+        run_id=UUID(caller.run),
+        lease=caller.lease,
+        kind=body["kind"],
+        name=body["name"],
+        sent_to_ods=body["sentToOds"],
+        files=tuple(OutputFile(**file) for file in body["files"]),
+    )
+
+
+def _declare(connection: Connection, new: NewSet) -> tuple[OutputSet, bool]:
+    sets.lock_run(connection, new.run_id)
+    sets.require_unended(connection, new.run_id)
+    is_new = False
+
+    def make() -> str:
+        nonlocal is_new
+        made, is_new = sets.declare(connection, new)
+        return str(made.uid)
+
+    reference = once(connection, make).reference
+    try:
+        return sets.require_set_of(connection, UUID(reference), new.run_id, new.lease), is_new
+    except SetNotFound:
+        detail = "This Idempotency-Key was used under an earlier lease of the run"
+        raise conflict(detail, "idempotency-key-of-earlier-lease") from None
+
+
+def _upload_answer(made: OutputSet) -> Mapping[str, Any]:
+    headers = {file.name: sets.upload_headers(file) for file in made.files}
+    store = services().store
+    urls = {file.name: store.presign_put(made.key(file), headers=headers[file.name]) for file in made.files}
+    return {"uid": made.uid, "uploadUrls": urls, "uploadHeaders": headers}
+
+
+@blp.route("/<set_uid>/seal", methods=["POST"])
+@blp.admits(kinds=("run",), scopes=("run:work",))
+@blp.response(200, SealedSetSchema)
+def seal_output_set(run: str, set_uid: str) -> Mapping[str, Any]:
+    """Check that every file of a set was uploaded as declared; only sealed sets are ever published.
+
+    A 400 names the files that are missing or differ. Sealing again answers the same.
+    """
+    caller = _own_run(run)
+    made = _set_of(caller, set_uid)
+    if made.sealed_at is None:
+        sets.inspect(services().store, made)
+        _seal(made)
+    return {"uid": made.uid, "kind": made.kind, "name": made.name, "status": "sealed"}
+
+
+def _set_of(caller: Principal, set_uid: str) -> OutputSet:
+    uid = ids.parse_uuid(set_uid)
+    if uid is None:
+        raise SetNotFound(set_uid)
+    run_id = UUID(caller.run)
+    with transaction(services().engine) as connection:
+        return sets.require_set_of(connection, uid, run_id, caller.lease)
+
+
+def _seal(made: OutputSet) -> None:
+    with transaction(services().engine) as connection:
+        sets.lock_run(connection, made.run_id)
+        sets.require_unended(connection, made.run_id)
+        sets.seal(connection, made)
