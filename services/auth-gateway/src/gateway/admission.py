@@ -1,0 +1,204 @@
+"""May this request come in, and where does it go? Every lane of the gateway asks here and only here.
+
+`consider()` decides by the request line, the route table and what the verdict cache knows: no I/O. It
+answers `Ask` when the token is new; then `authenticate()` finds out (keys may have to be fetched) and
+`conclude()` goes on. `decide()` is the three in a row, for a lane that may block.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import Counter
+
+from common import principal as identity
+from common.clock import Clock
+from common.logs import get_logger
+from common.principal import Principal
+from common.problems import Problem
+from gateway import headers as relayed
+from gateway import problems, targets, tokens
+from gateway.headers import Headers
+from gateway.keys import KeysUnavailable
+from gateway.routes import GATEWAY, Route, Table
+from gateway.tokens import Accepted, InvalidToken, Issuer
+from gateway.verdicts import Rejected, Unavailable, Verdict, Verdicts, digest
+
+KEY_PREFIX = "rl_"  # API keys, which are no JWTs
+_BEARER = re.compile(r"bearer +(\S.*)", re.IGNORECASE)
+
+VERDICTS = Counter(
+    "taxiway_gateway_verdicts", "Tokens looked up, by where the verdict came from", ("source",)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward:
+    """Send it on: exactly this target and these headers, plus what the lane knows (length, request id)."""
+
+    route: Route
+    target: str
+    headers: Headers
+    principal: Principal | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refuse:
+    """Answer with this problem."""
+
+    problem: Problem
+    route: Route | None = None
+    principal: Principal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """One of the gateway's own resources."""
+
+    route: Route
+    principal: Principal | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A request whose route is found."""
+
+    route: Route
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """The token of this request is new to us: `authenticate()` it and `conclude()`."""
+
+    arrival: Arrival
+    token: str
+
+
+Decision = Forward | Refuse | Local
+
+
+class Admission:
+    """The door's rules. `signing` has each receiver's key, `issuers` those whose tokens we believe."""
+
+    def __init__(
+        self,
+        *,
+        table: Table,
+        issuers: Mapping[str, Issuer],
+        signing: Mapping[str, Mapping[str, bytes]],
+        verdicts: Verdicts,
+        clock: Clock,
+    ) -> None:
+        self._table = table
+        self._issuers = issuers
+        self._signing = signing
+        self._verdicts = verdicts
+        self._clock = clock
+        self._knows_clients = any(name != tokens.RUN_ISSUER for name in issuers)
+
+    def decide(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Decision:
+        """Decide on a request by its raw target; may block for as long as an issuer takes to answer."""
+        decision = self.consider(method, target, headers)
+        if isinstance(decision, Ask):
+            return self.conclude(decision.arrival, self.authenticate(decision.token))
+        return decision
+
+    def consider(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Decision | Ask:
+        """Decide without I/O, or say that the token is new."""
+        try:
+            normal = targets.parse(target)
+        except targets.UnsafeTarget as error:
+            return Refuse(problem=problems.unsafe_target(str(error)))
+        match = self._table.match(method, normal.path)
+        if match.route is None:
+            problem = problems.wrong_method(match.allowed) if match.allowed else problems.no_route()
+            return Refuse(problem=problem)
+        collected = relayed.inbound(headers)
+        arrival = Arrival(route=match.route, method=method, target=normal.full, headers=collected)
+        return self._admit(arrival, None) if match.route.is_open else self._identify(arrival)
+
+    def authenticate(self, token: str) -> Verdict:
+        """Find out about a token, and remember it; fetches keys where they are missing."""
+        now = self._now()
+        verdict = self._examine(token, now)
+        self._verdicts.put(digest(token), verdict, now)
+        return verdict
+
+    def conclude(self, arrival: Arrival, verdict: Verdict) -> Decision:
+        """Go on with what is known about the token."""
+        route = arrival.route
+        match verdict:
+            case Rejected():
+                return Refuse(problem=problems.invalid_token(), route=route)
+            case Unavailable():
+                return Refuse(problem=problems.issuer_unavailable(), route=route)
+        caller = verdict.principal
+        if caller.kind not in route.admits:
+            return Refuse(problem=problems.wrong_kind(), route=route, principal=caller)
+        if route.external_api and not verdict.has_scope:
+            return Refuse(problem=problems.missing_scope_claim(), route=route, principal=caller)
+        return self._admit(arrival, caller)
+
+    def _identify(self, arrival: Arrival) -> Decision | Ask:
+        bearer = _BEARER.fullmatch(arrival.headers.get("authorization", "").strip())
+        if bearer is None:
+            return Refuse(problem=problems.no_token(), route=arrival.route)
+        token = bearer[1]
+        if len(token) > tokens.MAX_TOKEN_BYTES:
+            return Refuse(problem=problems.invalid_token(), route=arrival.route)
+        if arrival.route.external_api and not self._knows_clients and not _is_of_our_own(token):
+            return Refuse(problem=problems.external_api_disabled(), route=arrival.route)
+        verdict = self._known(token)
+        VERDICTS.labels("cache" if verdict else "check").inc()
+        return self.conclude(arrival, verdict) if verdict else Ask(arrival=arrival, token=token)
+
+    def _known(self, token: str) -> Verdict | None:
+        name = digest(token)
+        verdict = self._verdicts.get(name, self._now())
+        if isinstance(verdict, Accepted) and not self._issuers[verdict.issuer].keys.holds(
+            verdict.key_thumbprint
+        ):
+            self._verdicts.drop(name)  # its key was withdrawn
+            return None
+        return verdict
+
+    def _examine(self, token: str, now: float) -> Verdict:
+        try:
+            return tokens.verify(token, self._issuers, now)
+        except InvalidToken as error:
+            get_logger().info("token_rejected", reason=str(error))
+            return Rejected(reason=str(error))
+        except KeysUnavailable:
+            return Unavailable()
+
+    def _admit(self, arrival: Arrival, caller: Principal | None) -> Decision:
+        route = arrival.route
+        if route.to == GATEWAY:
+            return Local(route=route, principal=caller)
+        length = arrival.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > route.body_bytes:
+            return Refuse(problem=problems.body_too_large(route.body_bytes), route=route, principal=caller)
+        sent = relayed.to_upstream(arrival.headers, keep_authorization=route.is_open)
+        if caller is not None:
+            sent += tuple(self._identity_headers(caller, arrival).items())
+        return Forward(route=route, target=arrival.target, headers=sent, principal=caller)
+
+    def _identity_headers(self, caller: Principal, arrival: Arrival) -> dict[str, str]:
+        keys = self._signing[arrival.route.to]
+        return identity.signed_headers(caller, arrival.method, arrival.target, keys, int(self._now()))
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _is_of_our_own(token: str) -> bool:
+    """Whether it looks like an API key or a run token, which do not depend on an OIDC issuer."""
+    if token.startswith(KEY_PREFIX):
+        return True
+    try:
+        return tokens.peek(token)[1].get("iss") == tokens.RUN_ISSUER
+    except InvalidToken:
+        return False

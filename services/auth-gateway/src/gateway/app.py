@@ -1,0 +1,119 @@
+"""Put the gateway together: everything it needs comes in from outside."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import urllib3
+from flask import Flask, Request
+
+from common.api import create_app as create_service
+from common.clock import Clock, SystemClock
+from common.principal import Principal
+from gateway import routes, sources, tokens
+from gateway.admission import Admission
+from gateway.api.token import blp as token_blueprint
+from gateway.config import Settings
+from gateway.forward import Upstreams
+from gateway.keys import KeySet
+from gateway.lane import PRINCIPAL, Lane
+from gateway.tokens import Issuer
+from gateway.verdicts import Verdicts
+
+TARGETS = ("jobs", "outputs", "issuer", routes.GATEWAY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the gateway works with."""
+
+    admission: Admission
+    upstreams: Upstreams
+    clock: Clock
+    client_silence_seconds: float = 30.0
+
+
+def build_services(settings: Settings, clock: Clock) -> Services:
+    """Wire the gateway up from its settings. Nothing is asked of anybody yet.
+
+    Raises RoutesError for a faulty route table.
+    """
+    http = urllib3.PoolManager(num_pools=8, maxsize=4, retries=False)
+    admission = Admission(
+        table=routes.load(Path(settings.routes_file), TARGETS).of(settings.upstreams),
+        issuers=believed(settings, http, clock),
+        signing={"jobs": settings.jobs_signing_key, "outputs": settings.outputs_signing_key},
+        verdicts=Verdicts(),
+        clock=clock,
+    )
+    return Services(
+        admission=admission,
+        upstreams=Upstreams(settings.upstreams),
+        clock=clock,
+        client_silence_seconds=settings.client_silence_seconds,
+    )
+
+
+def believed(settings: Settings, http: urllib3.PoolManager, clock: Clock) -> Mapping[str, Issuer]:
+    """The issuers whose tokens count: the configured ones, and jobs for run tokens."""
+    clients = [
+        Issuer(
+            name=name,
+            audience=settings.audience,
+            algorithms=tokens.ASYMMETRIC,
+            keys=KeySet(name, sources.discovery(http, name), clock),
+            principal=tokens.client_principal(honours_roles=name == settings.own_issuer),
+        )
+        for name in settings.oauth2_issuers
+    ]
+    runs = Issuer(
+        name=tokens.RUN_ISSUER,
+        audience=tokens.RUN_AUDIENCE,
+        algorithms=("EdDSA",),
+        keys=KeySet(
+            tokens.RUN_ISSUER,
+            sources.run_keys(http, settings.jobs_url, settings.jobs_signing_key, clock),
+            clock,
+        ),
+        principal=tokens.run_principal,
+    )
+    return {issuer.name: issuer for issuer in (*clients, runs)}
+
+
+def create_app(services: Services | None) -> Flask:
+    """Build the gateway's own resources and put the lane before them.
+
+    Without services there is no lane and nothing answers: enough to read its OpenAPI document.
+    """
+    app = create_service(
+        name="gateway",
+        title="Taxiway gateway",
+        authenticate=_admitted,
+        blueprints=[token_blueprint],
+        errors={},
+        probes=_probes(services) if services else {},
+        clock=services.clock if services else SystemClock(),
+        services=services,
+        names_probes=False,
+    )
+    if services:
+        lane = Lane(
+            app.wsgi_app,
+            services.admission,
+            services.upstreams,
+            services.clock,
+            client_silence_seconds=services.client_silence_seconds,
+        )
+        app.wsgi_app = lane  # type: ignore[method-assign]
+    return app
+
+
+def _probes(services: Services) -> dict[str, Callable[[], None]]:
+    return {name: partial(services.upstreams.probe, name) for name in ("jobs", "outputs")}
+
+
+def _admitted(req: Request) -> Principal:
+    """The caller as the lane found it; a view is reached through the lane only."""
+    caller: Principal = req.environ[PRINCIPAL]
+    return caller

@@ -1,0 +1,67 @@
+"""Client applications: who may ask the issuer for a token, and with which scopes and roles."""
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+# Modest on purpose: 4 MiB and about 10 ms a login.
+SCRYPT_N, SCRYPT_R, SCRYPT_P = 4096, 8, 1
+_CLIENT_ID = re.compile(r"[A-Za-z0-9.-]{1,100}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # scope-token, RFC 6749 §3.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """A client application as it is declared. Raises ValueError when it could not work."""
+
+    client_id: str
+    name: str
+    secret: str
+    scopes: Sequence[str] = ()
+    roles: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not _CLIENT_ID.fullmatch(self.client_id):
+            raise ValueError("client_id: letters, digits, `.` and `-` are expected, at most 100")
+        if not self.name or not self.secret:
+            raise ValueError("name and secret must not be empty")
+        if not all(_SCOPE.fullmatch(scope) for scope in self.scopes):
+            raise ValueError("scopes: words of printable ASCII are expected")
+
+
+_UPSERT = text("""
+    INSERT INTO gateway.client_application (client_id, name, secret_hash, scopes, roles)
+    VALUES (:client_id, :name, :secret_hash, CAST(:scopes AS text[]), CAST(:roles AS text[]))
+    ON CONFLICT (client_id) DO UPDATE
+    SET name = excluded.name, secret_hash = excluded.secret_hash,
+        scopes = excluded.scopes, roles = excluded.roles
+""")
+
+
+def declare(connection: Connection, application: Application) -> None:
+    """Make an application so, whether it existed or not. One that was disabled stays disabled."""
+    values = {
+        "client_id": application.client_id,
+        "name": application.name,
+        "secret_hash": hash_secret(application.secret),
+        "scopes": list(application.scopes),
+        "roles": list(application.roles),
+    }
+    connection.execute(_UPSERT, values)
+
+
+def hash_secret(secret: str) -> str:
+    """Hash a secret for keeping, as `scrypt$n$r$p$salt$hash`; the issuer checks by it (RFC 7914)."""
+    salt = os.urandom(16)
+    digest = hashlib.scrypt(secret.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P, dklen=32)
+    words = (str(SCRYPT_N), str(SCRYPT_R), str(SCRYPT_P), _base64(salt), _base64(digest))
+    return "$".join(("scrypt", *words))
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()

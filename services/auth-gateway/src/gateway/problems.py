@@ -1,0 +1,77 @@
+"""Every refusal the gateway gives in its own name: sentence, type and challenge (RFC 6750 §3)."""
+
+from collections.abc import Sequence
+
+from common.problems import Problem
+
+REALM = 'Bearer realm="taxiway"'
+
+
+def unsafe_target(reason: str) -> Problem:
+    return Problem(status=400, detail=reason, type="unsafe-path")
+
+
+def no_route() -> Problem:
+    return Problem(status=404, detail="There is nothing at this address")
+
+
+def wrong_method(allowed: Sequence[str]) -> Problem:
+    headers = {"Allow": ", ".join(allowed)}
+    return Problem(status=405, detail="This address does not know this method", headers=headers)
+
+
+def body_too_large(limit_bytes: int) -> Problem:
+    return Problem(status=413, detail=f"The body is larger than the {limit_bytes} bytes allowed here")
+
+
+def body_cut_short() -> Problem:
+    return Problem(
+        status=400, detail="The body ended early or is not framed correctly", type="body-cut-short"
+    )
+
+
+def no_token() -> Problem:
+    # RFC 6750 §3.1: without a token the challenge carries no error code.
+    return Problem(status=401, detail="No token", type="no-token", headers={"WWW-Authenticate": REALM})
+
+
+def invalid_token() -> Problem:
+    challenge = f'{REALM}, error="invalid_token", error_description="Invalid token"'
+    return Problem(
+        status=401, detail="Invalid token", type="invalid-token", headers={"WWW-Authenticate": challenge}
+    )
+
+
+def external_api_disabled() -> Problem:
+    return Problem(status=503, detail="External API is disabled.", type="external-api-disabled")
+
+
+def issuer_unavailable() -> Problem:
+    detail = "The token's issuer cannot be asked for its keys right now. Try again."
+    return Problem(status=503, detail=detail, type="issuer-unavailable", headers={"Retry-After": "2"})
+
+
+def missing_scope_claim() -> Problem:
+    return _forbidden("Token missing scope claim", "missing-scope-claim")
+
+
+def wrong_kind() -> Problem:
+    return _forbidden("This kind of token is not accepted here", "wrong-kind-of-token")
+
+
+def _forbidden(detail: str, type: str) -> Problem:
+    challenge = f'{REALM}, error="insufficient_scope"'
+    return Problem(status=403, detail=detail, type=type, headers={"WWW-Authenticate": challenge})
+
+
+def bad_gateway() -> Problem:
+    return Problem(status=502, detail="A service behind the gateway did not answer properly. Try again.")
+
+
+def gateway_timeout() -> Problem:
+    return Problem(status=504, detail="A service behind the gateway did not answer in time. Try again.")
+
+
+def internal_error() -> Problem:
+    detail = "Something went wrong on our side. The request id finds it in the logs."
+    return Problem(status=500, detail=detail)

@@ -1,0 +1,1 @@
+"""The issuer's endpoints: realms, and the other login forms clients send."""

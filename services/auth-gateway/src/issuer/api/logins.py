@@ -1,0 +1,50 @@
+"""Other addresses and forms of the same login that clients send."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import jsonify, request
+from flask.typing import ResponseReturnValue
+
+from common.api import Blueprint
+from issuer import grants
+from issuer.api.realms import answer, no_store
+from issuer.api.requests import json_object, parameters
+from issuer.logins import login
+from issuer.services import services
+
+blp = Blueprint("logins", __name__, description="Other login forms")
+
+_NAMES = {"granttype": "grant_type", "appid": "client_id", "clientid": "client_id"}
+_NAMES |= {"appsecret": "client_secret", "clientsecret": "client_secret", "scope": "scope"}
+
+
+@blp.route("/oauth/token", methods=["POST"])
+@blp.route("/api/v2/token", methods=["POST"])
+@blp.admits(anyone=True)
+def token() -> ResponseReturnValue:
+    """Give a client application a token: the realm's token endpoint under a shorter address."""
+    return answer(
+        login(services(), grants.read(parameters(request), request.headers.get("Authorization", "")))
+    )
+
+
+@blp.route("/api/v1/token", methods=["POST"])
+@blp.admits(anyone=True)
+def app_token() -> ResponseReturnValue:
+    """Give an application a token for `{"grantType", "AppId", "AppSecret"}`; names in any case."""
+    made = login(services(), grants.read(translated(json_object(request)), ""))
+    body = {"accessToken": made.access_token, "expiresIn": made.expires_in, "tokenType": "Bearer"}
+    return jsonify(body), no_store()
+
+
+def translated(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Put the older form's names into OAuth2's; `app_token` is what it calls client_credentials."""
+    found: dict[str, list[str]] = {}
+    for name, value in document.items():
+        known = _NAMES.get(name.lower())
+        if known and isinstance(value, str):
+            found.setdefault(known, []).append(value)
+    if found.get("grant_type") == ["app_token"]:
+        found["grant_type"] = ["client_credentials"]
+    return found

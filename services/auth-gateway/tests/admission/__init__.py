@@ -1,0 +1,1 @@
+"""The door: targets, routes, tokens, keys, verdicts."""

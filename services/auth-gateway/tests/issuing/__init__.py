@@ -1,0 +1,1 @@
+"""The issuer: logins, keys, and the applications that may log in."""

@@ -1,0 +1,1 @@
+"""The gateway under gunicorn, with a service behind it."""

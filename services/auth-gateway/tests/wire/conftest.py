@@ -1,0 +1,98 @@
+"""The gateway under gunicorn, an issuer and a service in this process."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import urllib3
+
+from common.clock import SystemClock
+
+KEY = {"j1": b"j" * 32}
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The gateway, what is behind it, and a good token."""
+
+    gateway: Any
+    upstream: Any
+    http: urllib3.PoolManager
+    token: str
+    run_token: str
+    key: dict[str, bytes] = field(default_factory=lambda: dict(KEY))
+
+    def ask(self, method: str, path: str, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        options = {"timeout": 10, "retries": False, "redirect": False, **options}
+        return self.http.request(method, self.gateway.url + path, headers=headers, **options)
+
+    def raw(self, request: str, *, body: bytes = b"", wait: float = 5) -> bytes:
+        """Send bytes as they are and read until the connection closes or falls silent."""
+        with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=wait) as connection:
+            connection.sendall(request.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
+            answer = b""
+            with contextlib.suppress(TimeoutError):
+                while piece := connection.recv(65536):
+                    answer += piece
+            return answer
+
+
+@pytest.fixture(scope="session")
+def world(
+    keys: Any, tools: Any, serve: Any, new_web: Any, routes_file: Any, tmp_path_factory: Any
+) -> Iterator[Wire]:
+    upstream, login = new_web(), new_web()
+    login.json("/.well-known/openid-configuration", {"issuer": login.url, "jwks_uri": f"{login.url}/certs"})
+    login.json("/certs", {"keys": [keys.rsa.as_dict(private=False)]})
+    upstream.json("/internal/run-keys", {"keys": [keys.ed.as_dict(private=False)]})
+    table = tmp_path_factory.mktemp("routes") / "routes.yaml"
+    table.write_text(routes_file.read_text() + _HASTY)
+    gateway = serve(
+        "gateway",
+        OAUTH2_ISSUER=login.url,
+        OAUTH2_AUDIENCE="runway-local",
+        PUBLIC_URL="http://localhost",
+        CLIENT_SILENCE_SECONDS="1",
+        ROUTES_FILE=str(table),
+        JOBS_URL=upstream.url,
+        OUTPUTS_URL=f"http://127.0.0.1:{tools.free_port()}",  # where nobody is
+        ISSUER_UPSTREAM_URL=login.url,
+        JOBS_SIGNING_KEY="j1:" + KEY["j1"].hex(),
+        OUTPUTS_SIGNING_KEY="o1:" + ("o" * 32).encode().hex(),
+    )
+    now = int(SystemClock().now().timestamp())
+    claims = {
+        "aud": "runway-local",
+        "iss": login.url,
+        "sub": "c",
+        "scope": "read:jobs partner:ea",
+        "exp": now + 600,
+    }
+    run = {
+        "aud": "executor-api",
+        "iss": "taxiway-runs",
+        "sub": "r",
+        "lease": 1,
+        "attempt": 1,
+        "partner": "ea",
+    }
+    run |= {"job": "j", "scope": "run:work", "exp": now + 600}
+    with urllib3.PoolManager() as http:
+        yield Wire(gateway, upstream, http, tools.mint(keys.rsa, claims), tools.mint(keys.ed, run))
+
+
+# Routes with little patience and small bodies, behind the real ones.
+_HASTY = """
+  - {path: /hasty, methods: [GET, POST], to: jobs, admits: [client], body_bytes: 100000, timeout_seconds: 0.3}
+  - {path: /nowhere, methods: [GET, POST], to: outputs, admits: [client]}
+"""
+
+
+@pytest.fixture
+def wire(world: Wire) -> Wire:
+    world.upstream.seen.clear()
+    return world
