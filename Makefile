@@ -53,8 +53,9 @@ test: install ## Run every test, real servers included
 
 check: install ## Format, lint, types, import contracts, generated documents and the fast tests
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && echo "format and lint: fine"
-	@$(BIN)/mypy --no-error-summary libs services deploy/local tools && echo "types: fine"
-	@$(BIN)/lint-imports --no-logo 2>&1 | tail -4
+	@$(BIN)/mypy --no-error-summary libs services deploy/local tools && \
+	  $(BIN)/mypy --no-error-summary tests && $(BIN)/mypy --no-error-summary conftest.py && echo "types: fine"
+	@$(BIN)/python tools/quietly.py "import contracts" $(BIN)/lint-imports
 	@$(BIN)/python tools/openapi.py --check
 	@$(BIN)/python -m pytest -q -m "not servers" --no-header --durations=0 --durations-min=2
 

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 FOLDER = Path("docs/api")
 SERVICES = ("gateway", "issuer", "jobs", "outputs")
@@ -13,7 +14,7 @@ SERVICES = ("gateway", "issuer", "jobs", "outputs")
 
 def document(service: str) -> str:
     """Build the service's application without anything behind it, and render its document."""
-    app = importlib.import_module(f"{service}.app").create_app(None)
+    app = importlib.import_module(f"{service}.app").create_app(MagicMock())
     with app.app_context():
         spec: dict[str, Any] = app.extensions["openapi"].to_dict()
     return json.dumps(spec, indent=2, ensure_ascii=False) + "\n"

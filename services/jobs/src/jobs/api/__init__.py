@@ -1,0 +1,1 @@
+"""HTTP: what clients, executors and our own services may ask."""

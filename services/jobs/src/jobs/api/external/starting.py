@@ -1,0 +1,93 @@
+"""Start a job, cancel it."""
+
+from typing import Any
+from uuid import UUID
+
+from common.api import Blueprint, current_principal
+from common.clock import rfc3339
+from common.database import transaction
+from common.idempotency import once
+from common.problems import bad_request
+from jobs.api.external import schemas
+from jobs.api.external.bodies import optional_json_body
+from jobs.api.external.callers import creator, job_uid
+from jobs.assessments import jobs
+from jobs.assessments.status import current_run
+from jobs.engine import family, line
+from jobs.engine.tables import Run
+from jobs.services import services
+
+blp = Blueprint("starting", __name__, url_prefix="/api/v1/jobs", faulty_status=400)
+CALLER = "caller"
+
+
+@blp.route("/<uid>/start", methods=["POST"])
+@blp.admits(scopes=("create:jobs",))
+@blp.doc(requestBody=schemas.body_of(schemas.StartBody, required=False))
+@blp.response(202, schemas.Started)
+def start_job(uid: str) -> Any:
+    """Start a job whose files are uploaded.
+
+    A job whose last run ended may be started again. With `{"executor": "caller"}` the run is not queued:
+    the answer has a run token, and you do the work through the executor API.
+    """
+    job_id, by_caller = job_uid(uid), _wants_caller(optional_json_body())
+    with transaction(services().engine) as connection:
+        job = jobs.get_visible(connection, job_id, current_principal().partners)
+    if by_caller and job.sends_to_ods:
+        raise jobs.CallerCannotSend(job.uid)
+    inputs = jobs.inputs_of(job, jobs.look_up_files(services().store, job))
+    with transaction(services().engine) as connection:
+
+        def begin() -> str:
+            run = jobs.start(
+                connection,
+                job,
+                inputs,
+                created_by=creator().client_id,
+                timeout_seconds=services().settings.run_timeout_seconds,
+                caller=by_caller,
+            )
+            return str(run.id)
+
+        run = line.find(connection, UUID(once(connection, begin).reference))
+    if run is None:
+        raise line.JobInProgress(job.uid)
+    services().nudge.line()
+    return _started(run), {"Location": f"/v1/runs/{run.id}"}
+
+
+def _wants_caller(body: object) -> bool:
+    executor = body.get("executor") if isinstance(body, dict) else None
+    if executor not in (None, CALLER):
+        message = f'executor must be "{CALLER}"'
+        raise bad_request(message, "invalid-input", details={"executor": [message]})
+    return executor == CALLER
+
+
+def _started(run: Run) -> dict[str, Any]:
+    started = {"jobUid": run.job_id, "runUid": run.id, "status": run.status.value}
+    if not run.caller or run.is_final:
+        return started
+    token, expires_at = services().signer.work(run, can_send=False)
+    return {**started, "runToken": token, "expiresAt": rfc3339(expires_at)}
+
+
+@blp.route("/<uid>/cancel", methods=["POST"])
+@blp.admits(scopes=("create:jobs",))
+@blp.response(202, schemas.Started)
+def cancel_job(uid: str) -> Any:
+    """Stop the job's live run: at once when nobody works on it, else as soon as its executor hears of it."""
+    with transaction(services().engine) as connection:
+        job = jobs.get_visible(connection, job_uid(uid), current_principal().partners)
+        run = current_run(line.runs_of(connection, [job.uid])[job.uid])
+        if run is None or run.is_final:
+            raise jobs.JobNotRunning(job.uid)
+        run = family.request_cancel(connection, run.id)
+    services().nudge.run(run.id)
+    services().nudge.deliveries()
+    return _canceled(run), {"Location": f"/v1/runs/{run.id}"}
+
+
+def _canceled(run: Run) -> dict[str, Any]:
+    return {"jobUid": run.job_id, "runUid": run.id, "status": run.status.value}

@@ -1,0 +1,5 @@
+"""The executor API: what the programs doing the work call with a run token (executor-api.md)."""
+
+from jobs.api.sdk import journal, lifecycle, memory
+
+BLUEPRINTS = (lifecycle.blp, journal.blp, memory.blp)

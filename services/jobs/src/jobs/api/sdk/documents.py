@@ -1,0 +1,151 @@
+"""How the executor API writes what it answers: snake_case, RFC 3339, empty optional fields left out."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from marshmallow import Schema, fields
+
+from common.clock import rfc3339
+from jobs.engine import retry
+from jobs.engine.states import Status
+from jobs.engine.tables import Event, Run
+
+_ALWAYS = ("status", "attempt", "payload", "priority", "triggered_by", "created_by")
+_OPTIONAL = (
+    "result",
+    "metadata",
+    "error",
+    "error_class",
+    "error_code",
+    "progress",
+    "started_at",
+    "finished_at",
+    "heartbeat_at",
+    "expires_at",
+    "cancel_requested_at",
+    "parent_run_id",
+    "continuation_of",
+    "replay_of",
+    "batch_id",
+    "concurrency_key",
+    "tags",
+    "lineage_depth",
+)
+
+
+class RunSchema(Schema):
+    """A run. Empty optional fields are left out."""
+
+    id = fields.UUID(required=True)
+    number = fields.Int(required=True)
+    job_id = fields.UUID(required=True)
+    project_id = fields.Str(required=True, metadata={"description": "the partner"})
+    status = fields.Str(required=True, metadata={"enum": [status.value for status in Status]})
+    attempt = fields.Int(required=True)
+    payload = fields.Raw(required=True)
+    priority = fields.Int(required=True)
+    triggered_by = fields.Str(required=True)
+    created_by = fields.Str(required=True)
+    created_at = fields.Str(required=True)
+    execution_trace = fields.Dict(keys=fields.Str(), values=fields.Int(), required=True)
+    max_attempts_override = fields.Int()
+    timeout_secs_override = fields.Int()
+    retry_backoff = fields.Str(metadata={"enum": list(retry.KINDS)})
+    retry_initial_delay_secs = fields.Float()
+    retry_max_delay_secs = fields.Float()
+    scheduled_at = fields.Str()
+    next_retry_at = fields.Str()
+    result = fields.Raw()
+    metadata = fields.Dict(keys=fields.Str(), values=fields.Str())
+    error = fields.Str()
+    error_class = fields.Str()
+    error_code = fields.Str()
+    progress = fields.Raw()
+    started_at = fields.Str()
+    finished_at = fields.Str()
+    heartbeat_at = fields.Str()
+    expires_at = fields.Str()
+    cancel_requested_at = fields.Str()
+    parent_run_id = fields.Str()
+    continuation_of = fields.Str()
+    replay_of = fields.Str()
+    batch_id = fields.Str()
+    concurrency_key = fields.Str()
+    tags = fields.List(fields.Str())
+    lineage_depth = fields.Int()
+
+
+class EventSchema(Schema):
+    """A line of a run's history; `id` is its place in it."""
+
+    id = fields.Int(required=True)
+    run_id = fields.UUID(required=True)
+    type = fields.Str(required=True)
+    level = fields.Str(required=True)
+    message = fields.Str(required=True)
+    data = fields.Raw()
+    created_at = fields.Str(required=True)
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """Write a run. It holds no secret and no URL: what is stored has none."""
+    backoff = retry.backoff_of(run.retry)
+    document = {
+        "id": str(run.id),
+        "number": run.number,
+        "job_id": str(run.job_id),
+        "project_id": run.partner,
+        **{name: getattr(run, name) for name in _ALWAYS},
+        "created_at": rfc3339(run.created_at),
+        "scheduled_at": rfc3339(run.due_at),
+        "max_attempts_override": run.max_attempts,
+        "timeout_secs_override": run.timeout_seconds,
+        "retry_backoff": backoff.kind,
+        "retry_initial_delay_secs": backoff.initial_seconds,
+        "retry_max_delay_secs": backoff.max_seconds,
+        "execution_trace": _trace(run),
+    }
+    if run.status is Status.QUEUED and run.attempt > 1:
+        document["next_retry_at"] = rfc3339(run.due_at)
+    optional = {name: _plain(getattr(run, name)) for name in _OPTIONAL}
+    return document | {name: value for name, value in optional.items() if value not in (None, "", {}, [])}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _trace(run: Run) -> Mapping[str, int]:
+    """What is measured is a number, what does not apply is 0."""
+    return {
+        "queue_wait_ms": _ms(run.queued_at, run.pushed_at),
+        "dequeue_ms": _ms(run.pushed_at, run.started_at),
+        "connect_ms": 0,
+        "ttfb_ms": 0,
+        "transfer_ms": 0,
+        "dispatch_ms": _ms(run.queued_at, run.started_at),
+        "total_ms": _ms(run.created_at, run.finished_at),
+    }
+
+
+def _ms(begin: datetime | None, end: datetime | None) -> int:
+    return max(0, round((end - begin).total_seconds() * 1000)) if begin and end else 0
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """Write an event; logs have `message` and `data`, progress has its own members as `data`."""
+    rest = dict(event.data)
+    document = {
+        "id": event.seq,
+        "run_id": str(event.run_id),
+        "type": event.type,
+        "level": event.level,
+        "message": str(rest.pop("message", "")),
+        "created_at": rfc3339(event.at),
+    }
+    data = rest.get("data") if event.type not in ("status", "progress") else rest
+    return document if data is None else {**document, "data": data}

@@ -1,0 +1,71 @@
+"""Fields that take exactly one JSON type: `"5"` is no number, `1` is no boolean.
+
+Their messages are those marshmallow has for a wrong type, which common.api answers with 400.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from common.problems import bad_request
+
+NOT_A_NUMBER = "Not a valid number."
+
+
+class Body(Schema):
+    """What the executor sends; fields we do not know are ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Number(fields.Field[float]):
+    """A JSON number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValidationError(NOT_A_NUMBER)
+        return value
+
+
+class Flag(fields.Field[bool]):
+    """`true` or `false`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Not a valid boolean.")
+        return value
+
+
+class AnyJson(fields.Field[Any]):
+    """Any JSON value. Python also reads `NaN` and `1e999`, which are none and cannot be stored."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise ValidationError(NOT_A_NUMBER) from None
+        return value
+
+
+def within(minimum: float, maximum: float) -> validate.Range:
+    """A range whose breach is a 422, as out of range."""
+    return validate.Range(min=minimum, max=maximum)
+
+
+def at_most(size: int, unit: str, measure: Callable[[Any], int]) -> Callable[[Any], None]:
+    """A limit on a count or a size, whose breach is a 400 (executor-api.md §2)."""
+
+    def check(value: Any) -> None:
+        if value is not None and measure(value) > size:
+            raise bad_request(f"at most {size} {unit} are allowed", "limit-exceeded")
+
+    return check
+
+
+def size_bytes(text: str) -> int:
+    """Measure a text as it is stored."""
+    return len(text.encode())

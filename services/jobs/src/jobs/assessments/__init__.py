@@ -1,0 +1,1 @@
+"""Jobs that turn assessment files into Ed-Fi records."""

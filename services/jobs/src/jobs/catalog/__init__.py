@@ -1,0 +1,1 @@
+"""What there is: partners, years, ODS connections, bundles."""

@@ -1,0 +1,1 @@
+"""What must go out is a row first: recorded with the decision, sent after it, closed by an answer."""

@@ -1,0 +1,166 @@
+"""What a run remembers: annotations, checkpoints, and state that survives its retries.
+
+Each write proves the lease and counts as a heartbeat in its own statement.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from common import ids
+from common.clock import rfc3339
+from jobs.engine import fence
+from jobs.engine.fence import GUARD
+from jobs.engine.tables import RUN_COLUMNS, Run, run_of
+
+CHECKPOINTS_KEPT = 20
+MAX_STATE_KEYS = 1000
+
+
+class TooManyKeys(Exception):
+    """The run's state has as many keys as it may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A state a later attempt may begin from."""
+
+    id: UUID
+    run_id: UUID
+    sequence: int
+    source: str
+    state: Any
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateValue:
+    """One key of a run's state."""
+
+    run_id: UUID
+    key: str
+    value: Any
+    updated_at: datetime
+
+
+_CHECKPOINT = ", ".join(field.name for field in fields(Checkpoint))
+_STATE = ", ".join(f"run_state.{field.name}" for field in fields(StateValue))
+_ALIVE = f"UPDATE run SET heartbeat_at = now() WHERE {GUARD} RETURNING run.id, run.lease"  # noqa: S608
+
+_ANNOTATE = text(f"""
+    UPDATE run SET heartbeat_at = now(), metadata = metadata || CAST(:annotations AS jsonb)
+    WHERE {GUARD} RETURNING {RUN_COLUMNS}
+""")  # noqa: S608 (constants, here and below)
+_SAVE = text(f"""
+    WITH live AS (
+        UPDATE run SET heartbeat_at = now(), checkpoint_seq = run.checkpoint_seq + 1
+        WHERE {GUARD} RETURNING run.id, run.lease, run.checkpoint_seq
+    ), trimmed AS (
+        DELETE FROM checkpoint USING live
+        WHERE checkpoint.run_id = live.id AND checkpoint.sequence <= live.checkpoint_seq - :kept
+    )
+    INSERT INTO checkpoint (id, run_id, sequence, lease, source, state)
+    SELECT :checkpoint, live.id, live.checkpoint_seq, live.lease, :source, CAST(:state AS jsonb) FROM live
+    RETURNING {_CHECKPOINT}
+""")  # noqa: S608
+_LAST = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence DESC LIMIT 1")  # noqa: S608
+_READ = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id AND sequence = :sequence")  # noqa: S608
+_LIVE = text(_ALIVE)
+_PUT = text(f"""
+    INSERT INTO run_state (run_id, key, value)
+    SELECT :id, :key, CAST(:value AS jsonb)
+    WHERE EXISTS (SELECT FROM run_state WHERE run_id = :id AND key = :key)
+       OR (SELECT count(*) FROM run_state WHERE run_id = :id) < :most
+    ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value, updated_at = now()
+    RETURNING {_STATE}
+""")  # noqa: S608
+_GET = text(f"SELECT {_STATE} FROM run_state WHERE run_id = :id AND key = :key")  # noqa: S608
+_ALL = text(f"SELECT {_STATE} FROM run_state WHERE run_id = :id ORDER BY key")  # noqa: S608
+_DELETE = text("DELETE FROM run_state WHERE run_id = :id AND key = :key")
+
+
+def annotate(connection: Connection, run_id: UUID, lease: int, annotations: Mapping[str, str]) -> Run:
+    """Merge annotations into the run's metadata; raises RunRefused."""
+    values = {"id": run_id, "lease": lease, "annotations": json.dumps(annotations)}
+    row = connection.execute(_ANNOTATE, values).mappings().one_or_none()
+    if row is None:
+        raise fence.refusal(connection, run_id, lease)
+    return run_of(row)
+
+
+def save_checkpoint(connection: Connection, run_id: UUID, lease: int, state: Any, source: str) -> Checkpoint:
+    """Keep a state, numbered 1, 2, 3, …; only the last CHECKPOINTS_KEPT stay. Raises RunRefused."""
+    values = {
+        "id": run_id,
+        "lease": lease,
+        "checkpoint": ids.new_ordered_id(),
+        "source": source,
+        "state": json.dumps(state),
+        "kept": CHECKPOINTS_KEPT,
+    }
+    row = connection.execute(_SAVE, values).mappings().one_or_none()
+    if row is None:
+        raise fence.refusal(connection, run_id, lease)
+    return Checkpoint(**row)
+
+
+def last_checkpoint(connection: Connection, run_id: UUID) -> Checkpoint | None:
+    """Read the newest checkpoint of a run, whichever attempt left it."""
+    row = connection.execute(_LAST, {"id": run_id}).mappings().one_or_none()
+    return Checkpoint(**row) if row else None
+
+
+def checkpoint(connection: Connection, run_id: UUID, sequence: int) -> Checkpoint | None:
+    """Read one checkpoint; only the last few are kept."""
+    row = connection.execute(_READ, {"id": run_id, "sequence": sequence}).mappings().one_or_none()
+    return Checkpoint(**row) if row else None
+
+
+def document(kept: Checkpoint) -> dict[str, Any]:
+    """Write a checkpoint as the executor API shows it."""
+    return {
+        "id": str(kept.id),
+        "run_id": str(kept.run_id),
+        "sequence": kept.sequence,
+        "source": kept.source,
+        "state": kept.state,
+        "created_at": rfc3339(kept.created_at),
+    }
+
+
+def put_state(connection: Connection, run_id: UUID, lease: int, key: str, value: Any) -> StateValue:
+    """Set a key of the run's state; raises RunRefused and TooManyKeys."""
+    keep_alive(connection, run_id, lease)  # its row lock also keeps the count of keys right
+    values = {"id": run_id, "key": key, "value": json.dumps(value), "most": MAX_STATE_KEYS}
+    row = connection.execute(_PUT, values).mappings().one_or_none()
+    if row is None:
+        raise TooManyKeys(f"a run keeps at most {MAX_STATE_KEYS} keys")
+    return StateValue(**row)
+
+
+def state(connection: Connection, run_id: UUID) -> list[StateValue]:
+    """Read the whole state, ordered by key."""
+    return [StateValue(**row) for row in connection.execute(_ALL, {"id": run_id}).mappings()]
+
+
+def state_value(connection: Connection, run_id: UUID, key: str) -> StateValue | None:
+    """Read one key."""
+    row = connection.execute(_GET, {"id": run_id, "key": key}).mappings().one_or_none()
+    return StateValue(**row) if row else None
+
+
+def delete_state(connection: Connection, run_id: UUID, lease: int, key: str) -> None:
+    """Remove a key; removing what is not there is no fault. Raises RunRefused."""
+    keep_alive(connection, run_id, lease)
+    connection.execute(_DELETE, {"id": run_id, "key": key})
+
+
+def keep_alive(connection: Connection, run_id: UUID, lease: int) -> None:
+    """Prove the lease and hold the run's row until the transaction ends; raises RunRefused."""
+    if connection.execute(_LIVE, {"id": run_id, "lease": lease}).one_or_none() is None:
+        raise fence.refusal(connection, run_id, lease)

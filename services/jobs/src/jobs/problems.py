@@ -1,0 +1,46 @@
+"""The error table: which problem each of our errors is to a caller."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from common.problems import Problem, bad_request, conflict, gone, not_found, unauthorized
+from jobs.assessments.jobs import (
+    CallerCannotSend,
+    FilesNotFound,
+    JobNotFound,
+    JobNotRunning,
+    JobStarted,
+)
+from jobs.assessments.rules import Refused
+from jobs.assessments.shape import ShapeFaults
+from jobs.engine.fence import ClaimRefused, LeaseIsStale, RunIsFinal, RunIsNotExecuting, RunNotFound
+from jobs.engine.line import JobInProgress
+
+FORBIDDEN_BY = ("missing-client-claim", "invalid-partner")
+
+
+def _refused(error: Refused) -> Problem:
+    details = {error.field: [str(error)]} if error.field else {}
+    status = 403 if error.rule in FORBIDDEN_BY else 400
+    return Problem(status=status, detail=str(error), type=error.rule, details=details)
+
+
+def _files_not_found(error: FilesNotFound) -> Problem:
+    return bad_request(str(error), "files-not-found", {key: [fault] for key, fault in error.missing.items()})
+
+
+PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
+    ShapeFaults: lambda error: bad_request(str(error), "invalid-input", error.details),
+    Refused: _refused,
+    JobNotFound: lambda error: not_found(str(error), "job-not-found"),
+    FilesNotFound: _files_not_found,
+    JobInProgress: lambda error: bad_request(str(error), "job-in-progress"),
+    CallerCannotSend: lambda error: bad_request(str(error), "caller-cannot-send"),
+    JobStarted: lambda error: conflict(str(error), "job-started"),
+    JobNotRunning: lambda error: conflict(str(error), "job-not-running"),
+    RunNotFound: lambda error: not_found(str(error), "run-not-found"),
+    RunIsFinal: lambda error: gone(str(error), "run-is-final"),
+    LeaseIsStale: lambda error: unauthorized(str(error)),
+    RunIsNotExecuting: lambda error: conflict(str(error), "run-not-executing"),
+    ClaimRefused: lambda error: conflict(str(error), "claim-refused"),
+}
