@@ -10,7 +10,7 @@ PACKAGES := libs/common services/auth-gateway services/jobs services/outputs ser
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs reset migrate provision bundles test check format openapi bench lock
+.PHONY: help install demo up down status logs reset migrate provision bundles test faults check format openapi bench lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bundles: install ## Import bundles (SOURCE=folder or git URL, REF=branch or tag)
 
 test: install ## Run every test, real servers included
 	@$(BIN)/python -m pytest
+
+faults: install ## Kill each part in mid-job with earthmover at work on 50,000 rows (a quarter of an hour)
+	@FAULTS_WITH=earthmover $(BIN)/python -m pytest tests/faults --timeout=1200
 
 check: install ## Format, lint, types, import contracts, generated documents and the fast tests
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && echo "format and lint: fine"

@@ -1,7 +1,11 @@
 """Kill each part in mid-job: one set is published, byte for byte the same, and nothing is left alive."""
 
+import functools
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -16,8 +20,12 @@ from stack.testing import LocalStack
 pytestmark = pytest.mark.faults
 
 ROWS = 50_000
-CONTENT = b"".join(b"%d,a fictional line of input\n" % number for number in range(ROWS))
-PARAMS = {"ECHO_SECONDS": "4"}
+ECHO = "tests/echo"
+PSAT_SAT = "assessments/PSAT_SAT"
+# `make faults` sets it: the same tests with earthmover doing the work, which takes minutes instead of seconds
+BUNDLE = PSAT_SAT if os.environ.get("FAULTS_WITH") == "earthmover" else ECHO
+PARAMS = {ECHO: {"ECHO_SECONDS": "4"}, PSAT_SAT: {"TEST_TYPE": "SAT"}}[BUNDLE]
+PATIENCE_SECONDS = {ECHO: 120, PSAT_SAT: 600}[BUNDLE]
 LIVE = "('delayed', 'queued', 'dequeued', 'executing', 'waiting')"
 
 
@@ -32,12 +40,20 @@ def undisturbed(client: Client) -> Published:
     return only_set(client, finish(client, start(client)))
 
 
+@functools.cache
+def content() -> bytes:
+    if BUNDLE == ECHO:
+        return b"".join(b"%d,a fictional line of input\n" % number for number in range(ROWS))
+    generate = [sys.executable, "bundles/assessments/PSAT_SAT/data/generate.py", str(ROWS)]
+    return subprocess.run(generate, capture_output=True, check=True).stdout
+
+
 def start(client: Client) -> str:
-    return client.submit("tests/echo", CONTENT, PARAMS)
+    return client.submit(BUNDLE, content(), PARAMS)
 
 
 def finish(client: Client, uid: str) -> str:
-    client.wait_completed(uid)
+    client.wait_completed(uid, seconds=PATIENCE_SECONDS)
     return uid
 
 
@@ -122,7 +138,7 @@ def test_redis_losing_its_data_before_publication_costs_nothing(
 ) -> None:
     with fault_stack.stopped("courier"):
         uid = start(client)
-        client.wait(uid, lambda job: job["status"] == "publishing")
+        client.wait(uid, lambda job: job["status"] == "publishing", seconds=PATIENCE_SECONDS)
         assert client.published(uid) == []
         forget_redis(fault_stack)
         wait_for_pid(fault_stack, "valkey")
