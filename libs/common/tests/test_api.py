@@ -224,7 +224,17 @@ def test_a_wrong_json_type_is_400(app: Flask, body: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"{", b"[" * 100_000, b"9" * 5000, b'{"name": "\xff"}', b'{"name": "\x00"}', b"NaN"]
+    "data",
+    [
+        b'{"n": NaN}',
+        b'{"n": -Infinity}',
+        b"{",
+        b"[" * 100_000,
+        b"9" * 5000,
+        b'{"name": "\xff"}',
+        b'{"name": "\x00"}',
+        b"NaN",
+    ],
 )
 def test_malformed_json_is_400(app: Flask, data: bytes) -> None:
     answer = call(app, "POST", "/v1/things", data=data, content_type="application/json")

@@ -21,7 +21,7 @@ class Sender:
     def __init__(self, engine: Engine) -> None:
         self.made = 0
         self._engine = engine
-        self._app = Flask("tests")
+        self._app = Flask("idempotency")
 
     def send(self, key: str, body: bytes = b"{}", path: str = "/things", **caller: Any) -> Made:
         with self.request(key, body, path, **caller) as connection:

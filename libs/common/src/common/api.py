@@ -5,19 +5,18 @@ authenticated and admitted before its body is looked at, and a view that declare
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import flask_smorest
 import structlog
 from flask import Flask, Request, Response, g, request
-from marshmallow import ValidationError
-from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
-from common import health, ids, metrics, principal, problems
+from common import health, ids, metrics, openapi, principal, problems
 from common.clock import Clock
 from common.database import Unavailable
+from common.inputs import InputParser
 from common.logs import get_logger
 from common.objects import StorageUnavailable
 from common.principal import Principal
@@ -58,76 +57,12 @@ def insufficient_scopes(scopes: Sequence[str]) -> Problem:
     return problems.forbidden("Insufficient scopes", "insufficient-scopes", challenge)
 
 
-# What marshmallow says of a value of the wrong JSON type, and of nothing else.
-_WRONG_TYPES = {
-    "Field may not be null.",
-    "Invalid input type.",
-    "Not a valid boolean.",
-    "Not a valid integer.",
-    "Not a valid list.",
-    "Not a valid mapping type.",
-    "Not a valid number.",
-    "Not a valid string.",
-}
-
-
-class InputParser(FlaskParser):
-    """Reads bodies and queries through marshmallow; a fault is answered with the Blueprint's own status."""
-
-    def __init__(self, faulty_status: int) -> None:
-        super().__init__()
-        self._faulty_status = faulty_status
-
-    def handle_error(self, error: ValidationError, req: Request, schema: Any, **_: Any) -> Any:
-        details = _flatten(error.messages)
-        sentence = "; ".join(f"{message}" for messages in details.values() for message in messages)
-        status = 400 if _has_wrong_type(details) else self._faulty_status
-        raise Problem(status=status, detail=sentence, type="invalid-input", details=details)
-
-    def load_json(self, req: Request, schema: Any) -> Any:
-        try:
-            loaded = super().load_json(req, schema)
-            # A NUL or half a surrogate pair cannot be stored; JSON can bring them in as escapes only.
-            return _storable(loaded) if b"\\u" in req.get_data(cache=True) else loaded
-        except (ValueError, RecursionError):  # a number of thousands of digits, nesting without end
-            raise problems.bad_request("The body is not valid JSON", "malformed-json") from None
-
-    def _handle_invalid_json_error(self, error: Any, req: Request, *_: Any, **__: Any) -> Any:
-        raise problems.bad_request("The body is not valid JSON", "malformed-json")
-
-
-def _storable(value: Any) -> Any:
-    """Strip NUL and replace lone surrogates in every text of a JSON value (executor-api.md §2)."""
-    if isinstance(value, str):
-        return value.replace("\0", "").encode(errors="replace").decode()
-    if isinstance(value, list):
-        return [_storable(each) for each in value]
-    if isinstance(value, dict):
-        return {_storable(key): _storable(each) for key, each in value.items()}
-    return value
-
-
-def _has_wrong_type(details: Mapping[str, list[str]]) -> bool:
-    """Tell whether a value is of another JSON type than asked for: 400 everywhere (executor-api.md §2)."""
-    return any(message in _WRONG_TYPES for messages in details.values() for message in messages)
-
-
-def _flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """Turn webargs' nested messages into dotted field → messages; the location (json, query) is dropped."""
-    if not isinstance(messages, dict):
-        return {path or "body": [str(m) for m in (messages if isinstance(messages, list) else [messages])]}
-    flat: dict[str, list[str]] = {}
-    for key, inner in messages.items():
-        top = not path and key in ("json", "query", "form", "path", "headers")
-        flat |= _flatten(inner, "" if top else f"{path}.{key}".strip("."))
-    return flat
-
-
-class Blueprint(flask_smorest.Blueprint):
+class Blueprint(openapi.DocumentedBlueprint):
     """A group of views of one feature; declares the status of faulty input and who may call each view."""
 
     def __init__(self, name: str, import_name: str, *, faulty_status: int = 400, **options: Any) -> None:
         super().__init__(name, import_name, **options)
+        self._faulty_status = faulty_status
         self.ARGUMENTS_PARSER = InputParser(faulty_status)
 
     def admits(self, **access: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -135,10 +70,9 @@ class Blueprint(flask_smorest.Blueprint):
         declared = Access(**access)
 
         def declare(view: Callable[..., Any]) -> Callable[..., Any]:
-            needs = [] if declared.anyone else [{"bearer": [*declared.scopes, *declared.any_scope]}]
-            shown = self.doc(security=needs)(view)
-            shown.access = declared
-            return shown  # type: ignore[no-any-return]
+            shown = self.needs(asdict(declared), self._faulty_status)(view)
+            shown.access = declared  # type: ignore[attr-defined]
+            return shown
 
         return declare
 
@@ -147,32 +81,13 @@ class Api(flask_smorest.Api):
     """flask-smorest with our error shape: its own handler drops headers (`Allow`, `Retry-After`)."""
 
     ERROR_SCHEMA = None
+    DEFAULT_ERROR_RESPONSE_NAME = None  # every error answer is documented by its own status
 
     def handle_http_exception(self, error: HTTPException) -> Response:
-        return problems.render(_of_http(error), g.get("request_id", ""))
+        return problems.render(problems.of_http(error), g.get("request_id", ""))
 
     def _register_responses(self) -> None:
-        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         self.spec.components.schema("Problem", problems.SCHEMA)
-        self.spec.components.response("DEFAULT_ERROR", {"description": "A problem", "content": content})
-
-
-_SENTENCES = {
-    404: "There is nothing at this address",
-    405: "This address does not know this method",
-    413: "The body is too large",
-    415: "The body must be JSON",
-    500: "Something went wrong on our side. The request id finds it in the logs.",
-}
-
-
-def _of_http(error: HTTPException) -> Problem:
-    status = error.code or 500
-    detail = _SENTENCES.get(status) or error.description or error.name
-    headers = {k: v for k, v in error.get_headers() if k.lower() not in ("content-type", "content-length")}
-    if status == 415:
-        status = 400
-    return Problem(status=status, detail=detail, headers=headers)
 
 
 class SignedHeaders:
@@ -242,7 +157,7 @@ def create_app(
     api.spec.components.security_scheme("bearer", bearer)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-    app.extensions["openapi"] = api.spec
+    app.extensions["openapi"] = openapi.Document(api.spec)
     return app
 
 
@@ -300,7 +215,7 @@ def _register_errors(app: Flask, errors: ErrorTable) -> None:
 
     def unexpected(error: Exception) -> Response:
         get_logger().error("unexpected_error", exc_info=error, path=request.path)
-        return answer(Problem(status=500, detail=_SENTENCES[500]))
+        return answer(Problem(status=500, detail=problems.SENTENCES[500]))
 
     app.register_error_handler(Problem, answer)
     app.register_error_handler(Exception, unexpected)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 STATEMENT_TIMEOUT_MS = 30_000
 LOCK_TIMEOUT_MS = 10_000
+_NOT_NOW = {"25006", "57P01", "57P02", "57P03"}  # a standby; a server that stops or is not up yet
 
 
 class Unavailable(Exception):
@@ -45,9 +46,14 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     except (OperationalError, PoolTimeoutError) as error:
         raise Unavailable(str(error.__cause__ or error)) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or _pgcode(error) in _NOT_NOW:
+            engine.dispose()  # the other connections lead to the same server
             raise Unavailable(str(error.__cause__ or error)) from error
         raise
+
+
+def _pgcode(error: DBAPIError) -> str:
+    return getattr(error.orig, "pgcode", None) or ""
 
 
 def lock_number(*names: object) -> int:

@@ -38,7 +38,12 @@ _KEEP = text("""
     ON CONFLICT (namespace) DO UPDATE
     SET body_sha256 = excluded.body_sha256, made = excluded.made, created_at = now()
 """)
-_FORGET = text("DELETE FROM idempotency_key WHERE created_at < now() - interval '24 hours'")
+_FORGET = text("""
+    DELETE FROM idempotency_key WHERE namespace IN (
+        SELECT namespace FROM idempotency_key WHERE created_at < now() - interval '24 hours'
+        ORDER BY created_at LIMIT :most
+    )
+""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +78,9 @@ def once(connection: Connection, make: Callable[[], Any]) -> Made:
     return Made(reference=found.made, repeated=True)
 
 
-def forget_old(connection: Connection) -> None:
-    """Drop keys older than 24 hours."""
-    connection.execute(_FORGET)
+def forget_old(connection: Connection, *, most: int = 10_000) -> None:
+    """Drop keys older than 24 hours, the oldest first and not more than `most` at a time."""
+    connection.execute(_FORGET, {"most": most})
 
 
 def _namespace() -> bytes | None:
@@ -85,5 +90,7 @@ def _namespace() -> bytes | None:
     if len(key) > 255:
         raise bad_request("Idempotency-Key must be at most 255 characters")
     principal = current_principal()
-    parts = [principal.kind, principal.issuer, principal.subject, request.method, request.path, key]
+    # A lease is a caller of its own: what an earlier one did is not what this one asks for.
+    who = [principal.kind, principal.issuer, principal.subject, str(principal.lease)]
+    parts = [*who, request.method, request.path, key]
     return hashlib.sha256("\x1f".join(parts).encode()).digest()

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response
+from werkzeug.exceptions import HTTPException
 
 Details = Mapping[str, Sequence[str]]
 
@@ -79,7 +80,7 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
     error = code(problem.status)
     return {
         "type": f"/problems/{problem.type or error.replace('_', '-')}",
-        "title": _title(problem.status),
+        "title": title(problem.status),
         "status": problem.status,
         "detail": problem.detail,
         "success": False,
@@ -92,11 +93,29 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
     }
 
 
-def _title(status: int) -> str:
+def title(status: int) -> str:
+    """Name a status as HTTP does."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Error"
+
+
+SENTENCES = {
+    404: "There is nothing at this address",
+    405: "This address does not know this method",
+    413: "The body is too large",
+    415: "The body must be JSON",
+    500: "Something went wrong on our side. The request id finds it in the logs.",
+}
+
+
+def of_http(error: HTTPException) -> Problem:
+    """Turn an error of the web framework into a problem, its headers kept (`Allow`, `Retry-After`)."""
+    status = error.code or 500
+    detail = SENTENCES.get(status) or error.description or error.name
+    headers = {k: v for k, v in error.get_headers() if k.lower() not in ("content-type", "content-length")}
+    return Problem(status=400 if status == 415 else status, detail=detail, headers=headers)
 
 
 def render(problem: Problem, request_id: str) -> Response:

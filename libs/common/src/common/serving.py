@@ -4,6 +4,8 @@ The only module besides a service's config.py that reads the environment, becaus
 """
 
 import os
+import socket
+import struct
 import tempfile
 from typing import Any
 
@@ -25,10 +27,18 @@ errorlog = "-"
 control_socket_disable = True
 
 
+SILENCE_SECONDS = 15
+
+
 def when_ready(server: Any) -> None:
-    """Serve the workers' metrics from the parent process."""
+    """Cut off clients that go silent in mid-request, and serve the workers' metrics from the parent process.
+
+    gunicorn itself waits for the rest of a head for ever; accepted sockets inherit the listener's limit.
+    """
     from common import metrics
 
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
     if port := os.environ.get("METRICS_PORT"):
         metrics.serve(int(port))
 
