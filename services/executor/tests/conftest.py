@@ -155,11 +155,13 @@ class EdFi(Server):
     """As much of an Ed-Fi API as lightbeam needs: discovery, OAuth, dependencies and upserts."""
 
     RESOURCES = ("assessments", "objectiveAssessments", "studentAssessments")
+    STUDENTS = "studentEducationOrganizationAssociations"
 
     def __init__(self) -> None:
         super().__init__()
         self.received: dict[str, list[Any]] = {name: [] for name in self.RESOURCES}
         self.refuses: Mapping[str, str] = {}
+        self.students: list[Any] | None = []
         self.secret = "s3cret"
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -173,9 +175,16 @@ class EdFi(Server):
         if path == "/dependencies":
             order = [
                 {"resource": f"/ed-fi/{name}", "order": number, "operations": ["Create", "Update"]}
-                for number, name in enumerate(self.RESOURCES, start=1)
+                for number, name in enumerate((*self.RESOURCES, self.STUDENTS), start=1)
             ]
             return json_answer(200, order)
+        if path == "/metadata":
+            names = ("Resources", "Descriptors")
+            return json_answer(200, [{"name": name, "endpointUri": f"{self.url}/swagger"} for name in names])
+        if path == "/swagger":
+            return json_answer(200, {"paths": {}})
+        if path.startswith(f"/data/v3/ed-fi/{self.STUDENTS}?"):
+            return self._students(path)
         if path == "/oauth/token":
             given = base64.b64decode(headers.get("authorization", "").removeprefix("Basic ")).decode()
             return (
@@ -187,6 +196,14 @@ class EdFi(Server):
         if not found or found[1] not in self.received or headers.get("authorization") != "Bearer t":
             return json_answer(404, {"message": "unknown"})
         return self._upsert(found[1], json.loads(body))
+
+    def _students(self, path: str) -> Answer:
+        if self.students is None:
+            return json_answer(403, {"message": "no claim"})
+        query = {name: int(value) for name, value in re.findall(r"(limit|offset)=(\d+)", path)}
+        start = query.get("offset", 0)
+        status, headers, body = json_answer(200, self.students[start : start + query["limit"]])
+        return status, {**headers, "Total-Count": str(len(self.students))}, body
 
     def _upsert(self, resource: str, record: Any) -> Answer:
         refusal = self.refuses.get(resource)
@@ -208,6 +225,12 @@ def pack(folder: Path, prefix: str) -> bytes:
             if path.is_file() and "__pycache__" not in path.parts:
                 archive.add(path, f"{prefix}/{path.relative_to(folder)}")
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def pack_folder() -> Callable[[Path, str], bytes]:
+    """Hand `pack` to the tests that make archives of their own."""
+    return pack
 
 
 @pytest.fixture

@@ -148,10 +148,10 @@ def test_a_run_that_cannot_succeed_says_why(
     assert (failure["code"], failure["retryable"]) == (code, False)
 
 
-def test_a_bundle_of_the_matched_mode_is_not_run(
+def test_a_bundle_of_a_mode_unknown_to_us_is_not_run(
     platform: Any, runner: Runner, order: Order, turn: Turn
 ) -> None:
-    order(PSAT_SAT, SAMPLE.read_bytes(), params=SAT)["bundle"]["mode"] = "matched"
+    order(PSAT_SAT, SAMPLE.read_bytes(), params=SAT)["bundle"]["mode"] = "newer"
     runner.take(turn)
     assert platform.bodies("fail")[0]["code"] == "unsupported_mode"
 

@@ -106,7 +106,7 @@ def test_turns_are_taken_from_the_line_and_sigterm_ends_the_process(
     assert page(metrics_port, "healthz") == b'{"status":"ok"}'
     until(lambda: b'taxiway_executor_runs_total{outcome="completed"} 1.0' in page(metrics_port, "metrics"))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=15) == 0
+    assert process.wait(timeout=4) == 0  # a second at most on the line, and the rest for a busy machine
     assert not line.exists(presence)
 
 

@@ -14,9 +14,9 @@ from executor.inputs import extension
 from executor.orders import Limits, Order, marked
 from executor.outputs import collect, require_records
 from executor.params import checked
+from executor.programs import level
 from executor.redaction import redact
 from executor.runs import limits
-from executor.work import level
 
 SHA = "a" * 64
 REQUIRED = {"GATEWAY_URL": "http://g", "REDIS_URL": "redis://r", "WORK_FOLDER": "work"}

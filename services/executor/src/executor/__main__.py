@@ -29,6 +29,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging is not set up yet
         return 2
+    os.umask(0o077)  # inputs and outputs are people's data
     logs.configure("executor", settings.log_level)
     name = re.sub(r"[^\w.-]", "-", settings.name or f"{socket.gethostname()}-{os.getpid()}")
     stopping = _stop_on_signals()

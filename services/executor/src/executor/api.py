@@ -111,9 +111,9 @@ class RunApi:
         """Store a state a later attempt can read."""
         self._post("checkpoint", {"state": state})
 
-    def open_set(self, name: str, files: Sequence[Mapping[str, Any]], *, sent_to_ods: bool) -> OpenSet:
-        """Announce an output set and get the URLs to upload its files to."""
-        body = {"name": name, "kind": "result", "files": list(files), "sentToOds": sent_to_ods}
+    def open_set(self, kind: str, files: Sequence[Mapping[str, Any]], *, sent_to_ods: bool) -> OpenSet:
+        """Announce an output set, a `result` or a `report`, and get the URLs to upload its files to."""
+        body = {"name": kind, "kind": kind, "files": list(files), "sentToOds": sent_to_ods}
         answer = self._post("output-sets", body)
         return OpenSet(
             uid=answer["uid"], urls=answer["uploadUrls"], headers=answer.get("uploadHeaders") or {}

@@ -7,16 +7,17 @@ that no run can change another's.
 import hashlib
 import os
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from executor.cache import Cache
 from executor.failures import CLIENT, TRANSIENT, RunFailed
 from executor.transfers import Gone, Store
-from executor.work_order import Archive, Mapped, WorkOrder
+from executor.work_order import Archive, Mapped
 
 LARGEST_BYTES = 256 * 1024 * 1024
 MOST_FILES = 5000
@@ -47,20 +48,16 @@ class Bundle:
         return [str(name) for name in self.metadata.get("report_resources") or []]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Project:
-    """What earthmover is told to run: its config file, and the parameters the mode adds."""
-
-    config: Path
-    params: Mapping[str, str]
-
-
-def fetch(archive: Archive, cache: Path, store: Store) -> Path:
+def fetch(archive: Archive, cache: Cache, store: Store) -> Path:
     """Return the archive's file, downloaded unless it is cached, its digest checked either way."""
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"{archive.sha256}.tar.gz"
-    if path.exists() and digest(path) == archive.sha256:
-        return path
+    path = cache.place(archive.sha256)
+    if not (path.exists() and digest(path) == archive.sha256):
+        _download(archive, path, store)
+    cache.used(path)
+    return path
+
+
+def _download(archive: Archive, path: Path, store: Store) -> None:
     arriving = path.with_suffix(f".{os.getpid()}")
     try:
         store.download(archive.url, arriving)
@@ -72,7 +69,6 @@ def fetch(archive: Archive, cache: Path, store: Store) -> Path:
             "bundle_changed", "The bundle's archive is not the one the job was made with.", CLIENT
         )
     arriving.replace(path)
-    return path
 
 
 def digest(path: Path) -> str:
@@ -89,10 +85,10 @@ def unpack(archive: Path, root: Path) -> None:
             for member in tar:
                 size, count = size + member.size, count + 1
                 if not _is_safe(member) or size > LARGEST_BYTES or count > MOST_FILES:
-                    raise _bad(f"its archive holds {member.name[:100]!r}, which is not allowed")
+                    raise bad_bundle(f"its archive holds {member.name[:100]!r}, which is not allowed")
                 _write(tar, member, root)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise _bad("its archive cannot be read") from error
+        raise bad_bundle("its archive cannot be read") from error
 
 
 def _is_safe(member: tarfile.TarInfo) -> bool:
@@ -119,7 +115,7 @@ def load(root: Path, key: str) -> Bundle:
             if (folder / name).is_file():
                 metadata = _yaml(folder / name)
                 return Bundle(root=root, folder=folder, metadata=metadata, kind=_kind(folder))
-    raise _bad("it has no metadata")
+    raise bad_bundle("it has no metadata")
 
 
 def _kind(folder: Path) -> str:
@@ -128,7 +124,7 @@ def _kind(folder: Path) -> str:
     if described.is_file() and not any((folder / name).is_file() for name in PROJECTS):
         kind = str(_yaml(described).get("kind"))
         if kind != ECHO:
-            raise _bad("its executor.yaml names a kind this executor does not know")
+            raise bad_bundle("its executor.yaml names a kind this executor does not know")
         return kind
     return EARTHMOVER
 
@@ -137,50 +133,40 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _bad(f"its {path.name} is not YAML") from error
+        raise bad_bundle(f"its {path.name} is not YAML") from error
     if not isinstance(document, Mapping):
-        raise _bad(f"its {path.name} is not a mapping")
+        raise bad_bundle(f"its {path.name} is not a mapping")
     return document
 
 
-def replace_mappings(bundle: Bundle, mappings: tuple[Mapped, ...], store: Store) -> None:
-    """Put the partner's descriptor mappings in the place of the bundle's own, wherever it keeps them."""
+def replace_mappings(bundle: Bundle, mappings: tuple[Mapped, ...], store: Store) -> list[str]:
+    """Put the partner's descriptor mappings in the place of the bundle's own; return their names.
+
+    A mapping replaces every file of its name in the bundle, and only if the metadata declares it.
+    """
     declared = bundle.metadata.get("descriptor_mapping_files") or []
+    replaced = []
     for each in mappings:
-        if each.file_name not in declared:
+        places = [path for path in sorted(bundle.folder.rglob("*")) if path.name == each.file_name]
+        if each.file_name not in declared or not places:
             continue
-        for place in sorted(bundle.folder.rglob(each.file_name)):
-            try:
-                store.download(each.url, place)
-            except Gone as error:
-                raise RunFailed(
-                    "mapping_unavailable", f"The mapping {each.file_name} is gone.", TRANSIENT
-                ) from error
-            if each.sha256 and digest(place) != each.sha256:
-                raise RunFailed(
-                    "mapping_changed", f"The mapping {each.file_name} is another one now.", CLIENT
-                )
+        for place in places:
+            _replace(place, each, store)
+        replaced.append(each.file_name)
+    return replaced
 
 
-def prepare(bundle: Bundle, order: WorkOrder) -> Project:
-    """Make the bundle ready to run in the mode the work order asks for."""
-    mode = MODES.get(order.archive.mode)
-    if mode is None:
-        sentence = f"This executor cannot run bundles in the mode {order.archive.mode!r}."
-        raise RunFailed("unsupported_mode", sentence, CLIENT)
-    return mode(bundle, order)
+def _replace(place: Path, mapping: Mapped, store: Store) -> None:
+    try:
+        store.download(mapping.url, place)
+    except Gone as error:
+        sentence = f"The mapping {mapping.file_name} is gone."
+        raise RunFailed("mapping_unavailable", sentence, TRANSIENT) from error
+    if mapping.sha256 and digest(place) != mapping.sha256:
+        sentence = f"The mapping {mapping.file_name} is another one now."
+        raise RunFailed("mapping_changed", sentence, CLIENT)
 
 
-def _direct(bundle: Bundle, order: WorkOrder) -> Project:
-    """Run the bundle's own project; the id column is in its parameters."""
-    for name in PROJECTS:
-        if (bundle.folder / name).is_file():
-            return Project(config=bundle.folder / name, params={})
-    raise _bad("it has no earthmover.yaml")
-
-
-MODES: dict[str, Callable[[Bundle, WorkOrder], Project]] = {"direct": _direct}
-
-
-def _bad(reason: str) -> RunFailed:
+def bad_bundle(reason: str) -> RunFailed:
+    """Say why a bundle cannot be run at all."""
     return RunFailed("bad_bundle", f"The bundle cannot be run: {reason}.", CLIENT)

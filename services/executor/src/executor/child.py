@@ -89,6 +89,7 @@ def _earthmover(arguments: list[str], folder: str) -> None:
     Earthmover.config_defaults["tmp_dir"] = folder
     _announce_destinations()
     _name_memory_errors()
+    _find_local_packages()
     sys.argv = [EARTHMOVER, *arguments]
     program.main()
 
@@ -109,16 +110,35 @@ def _announce_destinations() -> None:
 
 
 def _name_memory_errors() -> None:
-    """Say MemoryError where earthmover would only quote its message, which is empty."""
+    """Say MemoryError where earthmover would only quote its message, which is empty.
+
+    The word stands on a line of its own here, lest a stack trace through the call below quotes it.
+    """
     from earthmover.error_handler import ErrorHandler
 
     throw = ErrorHandler.throw
 
     def named(self: Any, message: str) -> None:
         cause = sys.exc_info()[1]
-        throw(self, f"{message} MemoryError" if isinstance(cause, MemoryError) else message)
+        if isinstance(cause, MemoryError):
+            message += " MemoryError"
+        throw(self, message)
 
     ErrorHandler.throw = named
+
+
+def _find_local_packages() -> None:
+    """Put a package that is a folder of the bundle in its place, which `earthmover deps` would do."""
+    from earthmover.package import LocalPackage
+
+    find = LocalPackage.get_installed_config_file
+
+    def found(self: Any) -> Any:
+        if not os.path.isdir(self.package_path):
+            self.install(os.path.dirname(self.package_path))
+        return find(self)
+
+    LocalPackage.get_installed_config_file = found
 
 
 def _lightbeam(arguments: list[str], folder: str) -> None:

@@ -22,6 +22,9 @@ class Settings:
     work_folder: Path = setting(  # noqa: RUF009
         "WORK_FOLDER", "where runs and cached bundles lie; emptied of runs", parse=absolute
     )
+    cache_mb: int = setting(
+        "CACHE_MB", "the most the cache of bundles may hold", parse=whole(1, 1048576), default=1024
+    )
     metrics_port: int = setting(
         "METRICS_PORT", "/metrics and /healthz; 0 is off", parse=whole(0, 65535), default=0
     )

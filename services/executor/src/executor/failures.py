@@ -127,6 +127,11 @@ SYMPTOMS = (
         "The input file has no column {name}. Check that it is the file this bundle expects.",
     ),
     _symptom(
+        "wrong_file",
+        r"specified (?P<expected>\d+) `columns` but has (?P<columns>\d+) columns",
+        "The input file has {columns} columns where {expected} were expected.",
+    ),
+    _symptom(
         "failed_expectation",
         r"failed expectation `(?P<name>[^`]+)` \((?P<rows>\d+) rows fail\)",
         "{rows} rows of the input file do not meet what the bundle expects: {name}.",

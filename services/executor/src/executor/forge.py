@@ -64,12 +64,12 @@ class Forge:
         self._socket = ours
 
     def close(self) -> None:
-        """End the smith and whatever it runs."""
+        """End the smith and whatever it runs; while it is still importing it runs nothing."""
         if self._socket is not None:
             self._socket.close()
         if self._smith is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._smith.wait(timeout=_END_SECONDS)
+                self._smith.wait(timeout=_END_SECONDS if self._is_ready else 0)
             self._smith.kill()
             self._smith.wait()
         self._smith = self._socket = None

@@ -5,6 +5,7 @@ address, a certificate rule or a folder, since the ODS's credentials come along.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,18 @@ from typing import Any
 
 import yaml
 
+from executor.failures import AUTH, CLIENT, CONNECTION, RunFailed
+from executor.orders import LIGHTBEAM
+from executor.programs import Programs
 from executor.work_order import Ods
 
 ALL_SKIPPED, FAILED = 99, 1
 _TAKEN_OVER = ("namespace", "namespace_overrides")
 _MODES = frozenset({"shared_instance", "sandbox", "district_specific", "year_specific"})
 _MOST_ERRORS = 10
+_ASSOCIATIONS = "studentEducationOrganizationAssociations"
+_IDS = "educationOrganizationReference,studentReference,studentIdentificationCodes"
+_REFUSED = re.compile(r"Unable to load \w+ for \w+\.\.\. (?P<status>\d{3}) API response")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,7 @@ def write_config(path: Path, bundle_folder: Path, data: Path, ods: Ods) -> None:
             "retry_statuses": [429, 500, 502, 503, 504],
             "verify_ssl": True,
         },
+        "fetch": {"page_size": 500},  # the most an Ed-Fi API gives at once unless told otherwise
         "log_level": "INFO",
         "show_stacktrace": False,
     }
@@ -72,6 +80,10 @@ def write_config(path: Path, bundle_folder: Path, data: Path, ods: Ods) -> None:
 
 def arguments(config: Path, results: Path, ods: Ods) -> list[str]:
     """lightbeam's arguments; they reach it inside the child and stand on no command line."""
+    return ["send", *_access(config, ods), "--results-file", str(results)]
+
+
+def _access(config: Path, ods: Ods) -> list[str]:
     params = {
         "EDFI_API_BASE_URL": ods.url,
         "EDFI_API_TOKEN_URL": ods.token_url,
@@ -79,7 +91,37 @@ def arguments(config: Path, results: Path, ods: Ods) -> list[str]:
         "EDFI_API_CLIENT_ID": ods.client_id,
         "EDFI_API_CLIENT_SECRET": ods.client_secret,
     }
-    return ["send", "-c", str(config), "--params", json.dumps(params), "--results-file", str(results)]
+    return ["-c", str(config), "--params", json.dumps(params)]
+
+
+def fetch_roster(ods: Ods, programs: Programs, folder: Path, bundle_folder: Path) -> Path:
+    """Fetch the ids of the ODS's students into `folder`; raises RunFailed when it does not give them.
+
+    lightbeam would ask again for ever when the ODS refuses: the first refusal ends it.
+    """
+    config, came = folder / "lightbeam.yaml", folder / f"{_ASSOCIATIONS}.jsonl"
+    write_config(config, bundle_folder, folder, ods)
+    arguments = ["fetch", *_access(config, ods), "-s", _ASSOCIATIONS, "-k", _IDS]
+    tail, ended = programs.run(LIGHTBEAM, arguments, _stop_when_refused)
+    if ended.exit_code != 0:
+        broken = programs.broken(tail, ended)
+        if broken.failure.code == "bundle_failed":
+            sentence = "Reading the roster from the ODS broke off. The run will be tried again."
+            raise RunFailed("ods_failed", sentence, CONNECTION)
+        raise broken
+    if not came.is_file():
+        raise RunFailed("no_roster", "The ODS has no students to match with.", CLIENT)
+    return came
+
+
+def _stop_when_refused(line: str) -> None:
+    refused = _REFUSED.search(line)
+    if refused is None:
+        return
+    if refused["status"] in ("401", "403"):
+        raise RunFailed("ods_refused", "The ODS does not let us read its students.", AUTH)
+    sentence = f"The ODS answered {refused['status']} when asked for its students."
+    raise RunFailed("ods_unreachable", sentence, CONNECTION)
 
 
 def read_results(results: Path) -> Sent | None:

@@ -10,7 +10,7 @@ from executor.failures import RunFailed
 from executor.transfers import Store
 
 PIECE = 1024 * 1024
-SET_NAME = "result"
+RESULT, REPORT = "result", "report"  # what a set is for; a run has at most one of each
 _NOTHING = "The run made no records at all. Check that it is the right file and has rows."
 
 
@@ -31,10 +31,11 @@ class Output:
 def collect(folder: Path, pause: Callable[[], None]) -> list[Output]:
     """Measure every JSONL file that is not empty, by name."""
     files = sorted(path for path in folder.glob("*.jsonl") if path.is_file() and not path.is_symlink())
-    return [output for output in (_measured(path, pause) for path in files) if output.records]
+    return [output for output in (measure(path, pause) for path in files) if output.records]
 
 
-def _measured(path: Path, pause: Callable[[], None]) -> Output:
+def measure(path: Path, pause: Callable[[], None]) -> Output:
+    """Count the lines and bytes of a file and take its digest, in one reading."""
     sha256, size, lines, ends = hashlib.sha256(), 0, 0, True
     with path.open("rb") as file:
         while piece := file.read(PIECE):
@@ -61,6 +62,7 @@ def publish(
     api: RunApi,
     store: Store,
     *,
+    kind: str,
     sent_to_ods: bool,
     told: Callable[[int, str], None],
 ) -> str:
@@ -69,7 +71,7 @@ def publish(
         {"name": output.path.name, "size_bytes": output.size_bytes, "sha256": output.sha256}
         for output in outputs
     ]
-    opened = api.open_set(SET_NAME, files, sent_to_ods=sent_to_ods)
+    opened = api.open_set(kind, files, sent_to_ods=sent_to_ods)
     for number, output in enumerate(outputs, start=1):
         name = output.path.name
         store.upload(opened.urls[name], output.path, opened.headers.get(name, {}))

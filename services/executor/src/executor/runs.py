@@ -13,12 +13,14 @@ import urllib3
 from common.logs import get_logger
 from executor import metrics, work_order
 from executor.api import Claim, LeaseLost, Refused, RunApi
+from executor.cache import Cache
 from executor.config import Settings
 from executor.failures import CLIENT, TRANSIENT, UNKNOWN, Failure, RunFailed
 from executor.forge import Forge
 from executor.journal import Journal
 from executor.lease import CANCELED, LOST, STOPPING, Interrupted, Lease
 from executor.orders import Limits
+from executor.programs import Programs
 from executor.transfers import Store
 from executor.turns import Turn
 from executor.work import Folders, Result, Work
@@ -102,16 +104,23 @@ class Runner:
         self, order: work_order.WorkOrder, api: RunApi, lease: Lease, journal: Journal, folder: Path
     ) -> Result | Failure:
         try:
+            folders = Folders.below(folder)
             return Work(
                 order=order,
                 api=api,
                 lease=lease,
                 journal=journal,
                 store=Store(self.http, lease.check),
-                forge=self.forge,
-                folders=Folders.below(folder),
-                cache=self.settings.work_folder / "bundles",
-                limits=limits(order, self.settings),
+                programs=Programs(
+                    forge=self.forge,
+                    lease=lease,
+                    journal=journal,
+                    limits=limits(order, self.settings),
+                    home=folders.home,
+                    output=folders.output,
+                ),
+                folders=folders,
+                cache=self._cache,
             ).do()
         except RunFailed as error:
             journal.say(error.failure.sentence, "error", code=error.failure.code)
@@ -140,6 +149,12 @@ class Runner:
         api.fail(end)
         get_logger().info("run_failed", code=end.code, error_class=end.error_class)
         return end.code
+
+    @property
+    def _cache(self) -> Cache:
+        return Cache(
+            folder=self.settings.work_folder / "bundles", most_bytes=self.settings.cache_mb * 1024 * 1024
+        )
 
     @property
     def _runs_folder(self) -> Path:

@@ -15,7 +15,7 @@ import redis
 
 from common.logs import get_logger
 
-POP_SECONDS = 5
+POP_SECONDS = 1  # as long as a stop may have to wait
 PRESENT_SECONDS = 30
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
@@ -69,7 +69,7 @@ class Line:
         self._redis.set(self._presence, "1", ex=PRESENT_SECONDS)
 
     def pop(self) -> bytes | str | None:
-        """Wait up to 5 s for a turn."""
+        """Wait up to a second for a turn."""
         found: Any = self._redis.blpop([self._line], timeout=POP_SECONDS)
         return found[1] if found else None
 

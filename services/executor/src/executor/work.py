@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,20 @@ from typing import Any
 
 from common.logs import get_logger
 from executor import bundle as bundles
-from executor import echo, inputs, metrics, ods, outputs, params
+from executor import echo, inputs, matches, metrics, ods, outputs, params, projects, rosters
 from executor.api import RunApi
 from executor.bundle import ECHO, Bundle
-from executor.failures import CLIENT, CONNECTION, Ended, RunFailed, explain
-from executor.forge import Forge
+from executor.cache import Cache
+from executor.failures import CLIENT, CONNECTION, RunFailed
 from executor.inputs import Staged
 from executor.journal import Journal
 from executor.lease import Lease
-from executor.orders import EARTHMOVER, LIGHTBEAM, Limits, Order, marked
-from executor.outputs import Output
+from executor.orders import EARTHMOVER, LIGHTBEAM
+from executor.outputs import REPORT, RESULT, Output
+from executor.programs import Broken, Programs
+from executor.rosters import Roster
 from executor.transfers import Store
-from executor.work_order import WorkOrder
-
-_LINES_KEPT = 200
-_BETWEEN_PROGRESS_SECONDS = 1.0
+from executor.work_order import MATCHED, WorkOrder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +33,17 @@ class Folders:
     uploads: Path
     bundle: Path
     inputs: Path
+    roster: Path
     output: Path
     home: Path
 
     @staticmethod
     def below(root: Path) -> "Folders":
-        folders = Folders(**{name: root / name for name in ("uploads", "bundle", "inputs", "output", "home")})
-        for path in (folders.uploads, folders.bundle, folders.inputs, folders.output, folders.home):
+        names = ("uploads", "bundle", "inputs", "roster", "output", "home")
+        folders = {name: root / name for name in names}
+        for path in folders.values():
             path.mkdir(parents=True)
-        return folders
+        return Folders(**folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,41 +65,40 @@ class Work:
         lease: Lease,
         journal: Journal,
         store: Store,
-        forge: Forge,
+        programs: Programs,
         folders: Folders,
-        cache: Path,
-        limits: Limits,
+        cache: Cache,
     ) -> None:
         self._order = order
         self._api = api
         self._lease = lease
         self._journal = journal
         self._store = store
-        self._forge = forge
+        self._programs = programs
         self._folders = folders
         self._cache = cache
-        self._limits = limits
-        self._told_at = 0.0
 
     def do(self) -> Result:
         """Do the run. Raises RunFailed, Interrupted, LeaseLost."""
         values = params.checked(self._order.params)
         uploads = self._fetch_inputs()
         bundle = self._fetch_bundle()
+        roster = self._fetch_roster(bundle) if self._is_matched(bundle) else None
         staged = self._stage(uploads, bundle)
         with self._step("transform"):
-            if bundle.kind == ECHO:
-                self._echo(staged, values)
-            else:
-                self._earthmover(bundle, staged, values)
-            made = outputs.collect(self._folders.output, self._lease.check)
+            self._transform(bundle, roster, staged, values)
+        matched = self._matched() if roster else Result(result={}, output_sets=[])
+        made = outputs.collect(self._folders.output, self._lease.check)
         counts = outputs.require_records(made, bundle.report_resources)
         sent = self._send(bundle) if self._order.ods else None
         uid = self._publish(made, sent_to_ods=sent is not None and sent.is_success)
-        result: dict[str, Any] = {"counts": dict(counts)}
+        result = {"counts": dict(counts), **matched.result}
         if sent is not None:
             result["ods"] = sent.summary()
-        return Result(result=result, output_sets=[uid])
+        return Result(result=result, output_sets=[uid, *matched.output_sets])
+
+    def _is_matched(self, bundle: Bundle) -> bool:
+        return self._order.archive.mode == MATCHED and bundle.kind != ECHO
 
     def _fetch_inputs(self) -> dict[str, Path]:
         with self._step("fetch"):
@@ -116,9 +115,25 @@ class Work:
             archive = bundles.fetch(self._order.archive, self._cache, self._store)
             bundles.unpack(archive, self._folders.bundle)
             bundle = bundles.load(self._folders.bundle, self._order.archive.key)
-            bundles.replace_mappings(bundle, self._order.mappings, self._store)
+            replaced = bundles.replace_mappings(bundle, self._order.mappings, self._store)
+            if replaced:
+                self._journal.say(f"The partner's own descriptor mappings: {', '.join(replaced)}")
             self._journal.progress(12, "bundle", "bundle fetched")
             return bundle
+
+    def _fetch_roster(self, bundle: Bundle) -> Roster:
+        """Get the roster from the ODS the run sends to, else from storage; what came is not kept."""
+        came, staged = self._folders.roster / "came.jsonl", self._folders.roster / "roster.jsonl"
+        with self._step("roster"):
+            if self._order.ods:
+                came = ods.fetch_roster(self._order.ods, self._programs, self._folders.roster, bundle.folder)
+            else:
+                rosters.fetch(self._order.roster, came, self._store)
+            roster = rosters.stage(came, staged, self._lease.check)
+            came.unlink()
+        types = ", ".join(roster.id_types) or "none but the unique id"
+        self._journal.progress(15, "roster", f"roster of {roster.rows} students, id types: {types}")
+        return roster
 
     def _stage(self, uploads: Mapping[str, Path], bundle: Bundle) -> list[Staged]:
         with self._step("stage"):
@@ -131,14 +146,29 @@ class Work:
             self._journal.progress(18, "stage", f"{sum(each.rows for each in staged)} rows")
             return staged
 
+    def _transform(
+        self, bundle: Bundle, roster: Roster | None, staged: Sequence[Staged], values: Mapping[str, str]
+    ) -> None:
+        if bundle.kind == ECHO:
+            self._echo(staged, values)
+            return
+        try:
+            self._earthmover(bundle, roster, staged, values)
+        except Broken:
+            if roster and matches.were_counted(self._folders.output):
+                self._matched()  # nothing matched is the better reason: the rest had nothing to work on
+            raise
+
     def _echo(self, staged: Sequence[Staged], values: Mapping[str, str]) -> None:
         def told(part: float, message: str) -> None:
             self._journal.progress(20 + 55 * part, "transform", message)
 
         echo.run(staged, values, self._folders.output, pause=self._lease.check, told=told)
 
-    def _earthmover(self, bundle: Bundle, staged: Sequence[Staged], values: Mapping[str, str]) -> None:
-        project = bundles.prepare(bundle, self._order)
+    def _earthmover(
+        self, bundle: Bundle, roster: Roster | None, staged: Sequence[Staged], values: Mapping[str, str]
+    ) -> None:
+        project = projects.prepare(bundle, self._order, roster)
         given = (
             {**values}
             | {each.key: str(each.path) for each in staged}
@@ -147,10 +177,10 @@ class Work:
         )
         arguments = ["run", "-k", "-c", str(project.config), "--params", json.dumps(given)]
         self._journal.progress(20, "transform", "earthmover started")
-        tail, ended = self._child(EARTHMOVER, arguments)
+        tail, ended = self._programs.run(EARTHMOVER, arguments)
         if ended.exit_code != 0:
             columns: frozenset[str] = staged[0].columns if staged else frozenset()
-            raise _Explained(tail, ended, self._limits.memory_mb, columns)
+            raise self._programs.broken(tail, ended, columns)
 
     def _places(self, bundle: Bundle) -> dict[str, str]:
         folders = self._folders
@@ -162,6 +192,15 @@ class Work:
             "STATE_FILE": str(folders.home / "runs.csv"),
         }
 
+    def _matched(self) -> Result:
+        """Publish what is to be said of the matching, then judge it: the report is there on failure too."""
+        found = matches.read(self._folders.output)
+        files = [outputs.measure(path, self._lease.check) for path in found.files]
+        uids = [self._upload(files, REPORT)] if files else []
+        found.require(self._order.required_match_rate)
+        unmatched = found.summary()
+        return Result(result={"unmatched": unmatched} if unmatched else {}, output_sets=uids)
+
     def _send(self, bundle: Bundle) -> ods.Sent:
         store = self._order.ods
         if store is None:
@@ -171,14 +210,14 @@ class Work:
         self._journal.progress(77, "send", "sending to the ODS")
         self._lease.refresh()  # design.md §5, 10: nobody else may be sending this run
         with self._step("send"):
-            tail, ended = self._child(LIGHTBEAM, ods.arguments(config, results, store))
+            tail, ended = self._programs.run(LIGHTBEAM, ods.arguments(config, results, store))
         sent = ods.read_results(results)
         if sent is None or (ended.exit_code not in (0, ods.FAILED, ods.ALL_SKIPPED)):
-            failure = explain(tail, ended, memory_mb=self._limits.memory_mb)
-            if failure.code == "bundle_failed":
+            broken = self._programs.broken(tail, ended)
+            if broken.failure.code == "bundle_failed":
                 sentence = "Sending to the ODS broke off. The run will be tried again."
                 raise RunFailed("ods_failed", sentence, CONNECTION)
-            raise RunFailed(failure.code, failure.sentence, failure.error_class)
+            raise broken
         level = "info" if sent.is_success else "error"
         self._journal.say(f"ODS: {sent.processed} records, {sent.failed} refused", level, **sent.summary())
         return sent
@@ -189,36 +228,17 @@ class Work:
 
         self._journal.progress(85, "upload", f"{len(made)} files")
         with self._step("upload"):
-            return outputs.publish(made, self._api, self._store, sent_to_ods=sent_to_ods, told=told)
+            return self._upload(made, RESULT, sent_to_ods=sent_to_ods, told=told)
 
-    def _child(self, program: str, arguments: Sequence[str]) -> tuple[list[str], Ended]:
-        tail: deque[str] = deque(maxlen=_LINES_KEPT)
-
-        def hear(line: str) -> None:
-            facts = marked(line)
-            if facts is not None:
-                self._written(facts)
-            elif line:
-                tail.append(line)
-                self._journal.say(line, level(line), source=program)
-
-        order = Order(
-            program=program, arguments=list(arguments), folder=str(self._folders.home), limits=self._limits
-        )
-        ended = self._forge.run(order, hear=hear, check=self._lease.check)
-        metrics.CHILD_CPU.inc(ended.cpu_seconds)
-        usage = f"{program}: {ended.cpu_seconds:.1f} CPU seconds, {ended.peak_mb:.0f} MB at most"
-        self._journal.say(usage, "debug")
-        return list(tail), ended
-
-    def _written(self, facts: Mapping[str, object]) -> None:
-        """Report a destination that earthmover has written, with its records."""
-        name, done, total = facts.get("destination"), facts.get("done"), facts.get("total")
-        if not (isinstance(name, str) and isinstance(done, int) and isinstance(total, int) and total):
-            return
-        path = self._folders.output / f"{Path(name).name}.jsonl"
-        records = _lines(path) if path.is_file() else 0
-        self._journal.progress(20 + 55 * min(done / total, 1.0), "transform", f"{name}: {records} records")
+    def _upload(
+        self,
+        made: Sequence[Output],
+        kind: str,
+        *,
+        sent_to_ods: bool = False,
+        told: Callable[[int, str], None] = lambda _number, _name: None,
+    ) -> str:
+        return outputs.publish(made, self._api, self._store, kind=kind, sent_to_ods=sent_to_ods, told=told)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -228,23 +248,3 @@ class Work:
         seconds = time.monotonic() - began
         metrics.STEP_SECONDS.labels(name).observe(seconds)
         get_logger().debug("step_done", step=name, seconds=round(seconds, 3))
-
-
-class _Explained(RunFailed):
-    """What a child printed before it failed, made into a sentence."""
-
-    def __init__(self, tail: Sequence[str], ended: Ended, memory_mb: int, columns: frozenset[str]) -> None:
-        failure = explain(tail, ended, memory_mb=memory_mb, columns=columns)
-        super().__init__(failure.code, failure.sentence, failure.error_class)
-
-
-def level(line: str) -> str:
-    """The level of a line a child printed, for the run's log; stack traces are for debugging only."""
-    if " ERROR " in line or " CRITICAL " in line:
-        return "error"
-    return "warn" if " WARNING " in line else "info" if " INFO " in line else "debug"
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1024 * 1024), b""))

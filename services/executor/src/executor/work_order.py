@@ -8,6 +8,8 @@ from typing import Any
 from executor.failures import CLIENT, RunFailed
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+DIRECT, MATCHED = "direct", "matched"
+REQUIRED_MATCH_RATE = 0.5  # external-api.md §6, unless the work order says otherwise
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -42,6 +44,14 @@ class Mapped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """A stored file and its digest."""
+
+    url: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ods:
     """The Ed-Fi data store to send to."""
 
@@ -60,6 +70,8 @@ class WorkOrder:
     inputs: tuple[Input, ...]
     params: Mapping[str, Any]
     mappings: tuple[Mapped, ...]
+    roster: Link | None
+    required_match_rate: float
     ods: Ods | None
     timeout_seconds: float | None
     memory_mb: int | None
@@ -86,11 +98,13 @@ def _read(payload: Mapping[str, Any]) -> WorkOrder:
         raise ValueError("sha256")
     return WorkOrder(
         archive=Archive(
-            key=bundle["key"], sha256=bundle["sha256"], url=bundle["url"], mode=bundle.get("mode") or "direct"
+            key=bundle["key"], sha256=bundle["sha256"], url=bundle["url"], mode=bundle.get("mode") or DIRECT
         ),
         inputs=tuple(_input(key, value) for key, value in sorted(payload["inputs"].items())),
         params=payload.get("params") or {},
         mappings=tuple(_mappings(payload.get("descriptor_mappings"))),
+        roster=_link(payload.get("roster")),
+        required_match_rate=_rate(payload.get("required_id_match_rate")),
         ods=_ods(payload.get("ods")),
         timeout_seconds=_number(limits.get("timeout_secs")),
         memory_mb=int(limits["memory_mb"]) if limits.get("memory_mb") else None,
@@ -118,6 +132,17 @@ def _mappings(value: Any) -> list[Mapped]:
     return [
         Mapped(file_name=name, url=each["url"], sha256=each.get("sha256")) for name, each in sorted(pairs)
     ]
+
+
+def _link(value: Mapping[str, Any] | None) -> Link | None:
+    return None if value is None else Link(url=value["url"], sha256=value.get("sha256"))
+
+
+def _rate(value: Any) -> float:
+    rate = REQUIRED_MATCH_RATE if value is None else float(value)
+    if not 0 <= rate <= 1:
+        raise ValueError("required_id_match_rate")
+    return rate
 
 
 def _ods(value: Mapping[str, Any] | None) -> Ods | None:
