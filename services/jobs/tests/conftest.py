@@ -24,6 +24,7 @@ from common.principal import Principal
 from common.sealing import Sealer
 from jobs.app import create_app
 from jobs.assessments.work import WorkOrders
+from jobs.catalog.outbound import GuardedHttp
 from jobs.config import JobsSettings
 from jobs.engine.run_tokens import Signer
 from jobs.services import Services
@@ -152,6 +153,7 @@ def services(
         signer=Signer(run_token_key, clock),
         sealer=sealer,
         work_order=WorkOrders(store=store, sealer=sealer, clock=clock, memory_mb=512),
+        outbound=GuardedHttp(("127.0.0.0/8",)),
         settings=JobsSettings(
             database_url=servers.database_url("jobs", database_name),
             redis_url=servers.redis_url("jobs"),
@@ -161,6 +163,7 @@ def services(
             heartbeat_timeout_seconds=15,
             run_timeout_seconds=600,
             run_memory_mb=512,
+            ods_allowed_hosts=("127.0.0.0/8",),
             log_level="info",
             **{f"s3_{name}": value for name, value in asdict(access).items()},
         ),

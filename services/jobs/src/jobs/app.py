@@ -7,8 +7,9 @@ from common.api import SignedHeaders
 from common.clock import SystemClock
 from common.objects import S3Settings, S3Store
 from common.sealing import Sealer
-from jobs.api import external, internal, sdk
+from jobs.api import admin, external, internal, sdk
 from jobs.assessments.work import WorkOrders
+from jobs.catalog.outbound import GuardedHttp
 from jobs.config import ImportSettings, JobsSettings
 from jobs.engine.nudges import RedisNudge
 from jobs.engine.run_tokens import Signer
@@ -41,6 +42,7 @@ def assemble(settings: JobsSettings) -> Services:
         signer=Signer(settings.run_token_key, clock),
         sealer=sealer,
         work_order=WorkOrders(store=store, sealer=sealer, clock=clock, memory_mb=settings.run_memory_mb),
+        outbound=GuardedHttp(settings.ods_allowed_hosts),
         settings=settings,
     )
 
@@ -51,7 +53,7 @@ def create_app(services: Services) -> Flask:
         name="jobs",
         title="Taxiway jobs",
         authenticate=SignedHeaders(services.settings.signature_keys, services.clock),
-        blueprints=(*external.BLUEPRINTS, *sdk.BLUEPRINTS, *internal.BLUEPRINTS),
+        blueprints=(*external.BLUEPRINTS, *admin.BLUEPRINTS, *sdk.BLUEPRINTS, *internal.BLUEPRINTS),
         errors=PROBLEMS,
         # Not Redis: without it runs are created all the same and wait in PostgreSQL's line.
         probes={

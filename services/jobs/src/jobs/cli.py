@@ -1,10 +1,12 @@
-"""Commands for operators: `python -m jobs.cli provision FILE`, `python -m jobs.cli import-bundles SOURCE`.
+"""Commands for operators: `python -m jobs.cli provision | import-bundles | roster | mapping`.
 
 Exit codes: 0 done, 1 something is faulty (it was named), 2 the command line or the environment is.
 """
 
 import argparse
+import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,14 +17,22 @@ from common.objects import StorageUnavailable
 from common.sealing import Sealer
 from common.settings import SettingsError
 from jobs.app import storage
-from jobs.catalog import bundles, declarations, provisioning, sources
+from jobs.catalog import bundles, declarations, mappings, provisioning, rosters, sources
+from jobs.catalog.audit import Actor
 from jobs.catalog.bundles import Report
-from jobs.catalog.declarations import DeclarationFaulty
+from jobs.catalog.declared import DeclarationFaulty
+from jobs.catalog.mappings import MappingFaulty, MappingNotListed
 from jobs.catalog.provisioning import TenantMissing
+from jobs.catalog.pruning import Prune
+from jobs.catalog.rosters import PlaceUnknown, RosterFaulty
 from jobs.catalog.sources import SourceUnusable
 from jobs.config import ImportSettings, ProvisionSettings
 
 DONE, FAULTY, UNUSABLE = 0, 1, 2
+_NAMED = (
+    DeclarationFaulty, TenantMissing, SourceUnusable, RosterFaulty, PlaceUnknown, MappingFaulty,
+    MappingNotListed, UnicodeDecodeError, OSError,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         _say_wrong(str(error))
         return UNUSABLE
-    except (DeclarationFaulty, TenantMissing, SourceUnusable, OSError) as error:
+    except _NAMED as error:
         _say_wrong(str(error))
     except Unavailable as error:
         _say_wrong(f"The database does not answer: {error}")
@@ -49,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     provision = commands.add_parser("provision", help="bring the catalog to what a file declares")
     provision.add_argument("file", type=Path)
     provision.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
+    provision.add_argument(
+        "--prune", action="store_true", help="end what the file does not name, of the partners it names"
+    )
+    provision.add_argument(
+        "--prune-partners", action="store_true", help="retire the partners the file does not name"
+    )
     provision.set_defaults(command=_provision)
     importing = commands.add_parser(
         "import-bundles", help="import every bundle of a folder or git repository"
@@ -56,7 +72,32 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("source")
     importing.add_argument("--ref", default="", help="branch, tag or commit of a git repository")
     importing.set_defaults(command=_import_bundles)
+    _add_place(
+        commands.add_parser("roster", help="put the roster of a tenant and school year"), _roster, "year"
+    )
+    mapping = commands.add_parser("mapping", help="put a tenant's descriptor mapping for a bundle")
+    _add_place(mapping, _mapping, "bundle")
+    mapping.add_argument(
+        "--name", default="", help="what the bundle calls it; the file's own name if not given"
+    )
     return parser
+
+
+def _add_place(
+    parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int], last: str
+) -> None:
+    parser.add_argument("file", type=Path)
+    for name in ("partner", "tenant", last):
+        parser.add_argument(f"--{name}", required=True)
+    parser.set_defaults(command=command)
+
+
+def _actor() -> Actor:
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # an account without a name
+        name = str(os.getuid())
+    return Actor(name=f"operator:{name}", place=socket.gethostname())
 
 
 def _provision(asked: argparse.Namespace) -> int:
@@ -66,9 +107,12 @@ def _provision(asked: argparse.Namespace) -> int:
     engine = connect(loaded.database_url, "jobs-cli", pool_size=1)
     with transaction(engine) as connection:
         sealer = Sealer(dict(loaded.sealing_keys))
-        plan = provisioning.provision(connection, declared, sealer, dry_run=asked.dry_run)
-    for change in plan:
-        _say(change.sentence)
+        prune = Prune(parts=asked.prune or asked.prune_partners, partners=asked.prune_partners)
+        plan = provisioning.provision(
+            connection, declared, sealer, actor=_actor(), dry_run=asked.dry_run, prune=prune
+        )
+        for change in plan:  # before the commit: what is not seen is not done
+            _say(change.sentence)
     _say(_summary(len(plan), asked.dry_run))
     return DONE
 
@@ -94,6 +138,33 @@ def _import_bundles(asked: argparse.Namespace) -> int:
     if not reports:
         _say_wrong(f"{asked.source} holds no folder with _metadata.yaml")
     return FAULTY if faulty or not reports else DONE
+
+
+def _roster(asked: argparse.Namespace) -> int:
+    loaded = settings.load(ImportSettings, os.environ)
+    logs.configure("jobs-cli", loaded.log_level)
+    place = {"partner": asked.partner, "tenant": asked.tenant, "year": asked.year}
+    engine = connect(loaded.database_url, "jobs-cli", pool_size=1)
+    made, students = rosters.keep(engine, storage(loaded), asked.file.read_bytes(), **place, actor=_actor())
+    _say(f"+ roster {asked.partner}/{asked.tenant} {asked.year}  {students} students, sha256 {made.sha256}")
+    return DONE
+
+
+def _mapping(asked: argparse.Namespace) -> int:
+    loaded = settings.load(ImportSettings, os.environ)
+    logs.configure("jobs-cli", loaded.log_level)
+    made = mappings.keep(
+        connect(loaded.database_url, "jobs-cli", pool_size=1),
+        storage(loaded),
+        asked.file.read_bytes(),
+        partner=asked.partner,
+        tenant=asked.tenant,
+        bundle=asked.bundle,
+        name=asked.name or asked.file.name,
+        actor=_actor(),
+    )
+    _say(f"+ mapping {asked.partner}/{asked.tenant} {asked.bundle} {made.name}  sha256 {made.sha256}")
+    return DONE
 
 
 def _show(report: Report) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.settings import keyring, seconds, setting, url, whole
+from common.settings import keyring, seconds, setting, url, whole, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class ProvisionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSettings:
-    """What `python -m jobs.cli import-bundles` reads."""
+    """What `python -m jobs.cli import-bundles`, `roster` and `mapping` read."""
 
     database_url: str = setting("DATABASE_URL", "PostgreSQL, role jobs")
     s3_url: str = setting("S3_URL", "object storage as this process reaches it", parse=url)
@@ -108,6 +108,12 @@ class JobsSettings(ImportSettings):
     )
     run_timeout_seconds: int = setting(
         "RUN_TIMEOUT_SECONDS", "how long one attempt of a run may take", parse=whole(1, 86_400), default=3600
+    )
+    ods_allowed_hosts: tuple[str, ...] = setting(
+        "ODS_ALLOWED_HOSTS",
+        "hosts, addresses and networks inside our own that an ODS may be at, separated by spaces",
+        parse=words,
+        default=(),
     )
     run_memory_mb: int = setting(
         "RUN_MEMORY_MB", "memory an executor gives one run", parse=whole(64, 1_048_576), default=2048

@@ -47,6 +47,9 @@ class Timeouts:
     tick_seconds: float
 
 
+Work = Callable[[Connection], Sequence[Run]]
+
+
 class Dispatcher:
     """The duties, and what they remember from one round to the next."""
 
@@ -69,9 +72,10 @@ class Dispatcher:
     def tick(self) -> None:
         """Do every duty once. Raises Unavailable or RedisError: the next tick does the rest."""
         now = self._clock.monotonic()
-        self._sweep(now)
+        self._sweep()
         self._steadiness.tick(now)  # only a tick that reached the database counts
         TICKS.inc()
+        self._forget(now)
         self._compare(now)
         self._count_executors()
         self.give_turns()
@@ -90,19 +94,28 @@ class Dispatcher:
     def _dequeue(self, connection: Connection, pool: str) -> list[Run]:
         return turns.dequeue(connection, pool, turns.window(self._executors[pool]))
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self) -> None:
         heartbeat = self._timeouts.heartbeat_seconds
         self._duty("wake", sweeps.wake)
         self._duty("expire", sweeps.expire)
         self._duty("cancel", lambda connection: sweeps.cancel_by_force(connection, CANCEL_GRACE_SECONDS))
-        if self._steadiness.is_steady(now):
-            self._duty("reap", lambda connection: sweeps.reap(connection, heartbeat))
-            self._duty("time_out", lambda connection: sweeps.time_out(connection, heartbeat))
+        self._duty("reap", self._if_steady(lambda connection: sweeps.reap(connection, heartbeat)))
+        self._duty("time_out", self._if_steady(lambda connection: sweeps.time_out(connection, heartbeat)))
+
+    def _if_steady(self, work: Work) -> Work:
+        """Judge nobody unless we are steady at the moment of judging: earlier statements may have hung."""
+
+        def judge(connection: Connection) -> Sequence[Run]:
+            return work(connection) if self._steadiness.is_steady(self._clock.monotonic()) else ()
+
+        return judge
+
+    def _forget(self, now: float) -> None:
         if now >= self._next_forget:
             self._next_forget = now + FORGET_EVERY_SECONDS
             self._duty("forget", _forget)
 
-    def _duty(self, name: str, work: Callable[[Connection], Sequence[Run]]) -> None:
+    def _duty(self, name: str, work: Work) -> None:
         with transaction(self._engine) as connection:
             moved = work(connection) if try_lock(connection, "jobs", "duty", name) else ()
         self._note(name, moved)

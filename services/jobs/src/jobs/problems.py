@@ -13,6 +13,10 @@ from jobs.assessments.jobs import (
 )
 from jobs.assessments.rules import Refused
 from jobs.assessments.shape import ShapeFaults
+from jobs.catalog.declared import DeclarationFaulty
+from jobs.catalog.mappings import MappingFaulty, MappingNotListed
+from jobs.catalog.provisioning import CredentialsMissing, TenantMissing
+from jobs.catalog.rosters import PlaceUnknown, RosterFaulty
 from jobs.engine.fence import ClaimRefused, LeaseIsStale, RunIsFinal, RunIsNotExecuting, RunNotFound
 from jobs.engine.line import JobInProgress
 
@@ -29,6 +33,17 @@ def _files_not_found(error: FilesNotFound) -> Problem:
     return bad_request(str(error), "files-not-found", {key: [fault] for key, fault in error.missing.items()})
 
 
+def _declaration_faulty(error: DeclarationFaulty) -> Problem:
+    details: dict[str, list[str]] = {}
+    for fault in error.faults:
+        details.setdefault(fault.path or "body", []).append(fault.sentence)
+    return bad_request("; ".join(map(str, error.faults)), "invalid-declaration", details)
+
+
+def _place_unknown(error: PlaceUnknown) -> Problem:
+    return Problem(status=404, detail=str(error), type=error.rule, details={error.field: [str(error)]})
+
+
 PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     ShapeFaults: lambda error: bad_request(str(error), "invalid-input", error.details),
     Refused: _refused,
@@ -42,5 +57,14 @@ PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     RunIsFinal: lambda error: gone(str(error), "run-is-final"),
     LeaseIsStale: lambda error: unauthorized(str(error)),
     RunIsNotExecuting: lambda error: conflict(str(error), "run-not-executing"),
+    DeclarationFaulty: _declaration_faulty,
+    TenantMissing: lambda error: bad_request(str(error), "tenant-not-found"),
+    CredentialsMissing: lambda error: bad_request(str(error), "credentials-missing"),
+    RosterFaulty: lambda error: bad_request(
+        "The roster is not usable", "roster-faulty", {"roster": error.faults}
+    ),
+    PlaceUnknown: _place_unknown,
+    MappingFaulty: lambda error: bad_request(str(error), "mapping-faulty"),
+    MappingNotListed: lambda error: bad_request(str(error), "mapping-not-listed", {"file": [str(error)]}),
     ClaimRefused: lambda error: conflict(str(error), "claim-refused"),
 }

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from common.clock import Clock
 from common.objects import ObjectStore
 from common.sealing import Sealer
+from jobs.catalog.outbound import Outbound
 from jobs.config import JobsSettings
 from jobs.engine.leases import WorkOrder
 from jobs.engine.nudges import Nudge
@@ -27,6 +28,7 @@ class Services:
     signer: Signer
     sealer: Sealer
     work_order: Callable[[Connection, Run], WorkOrder]
+    outbound: Outbound
     settings: JobsSettings
 
 

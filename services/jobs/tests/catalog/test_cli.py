@@ -67,6 +67,70 @@ def test_a_database_that_is_away_is_told_in_one_sentence(environment: Any, file:
     assert capsys.readouterr().err.startswith("The database does not answer")
 
 
+def test_pruning_shows_what_ends_and_ends_it(environment: Any, tmp_path: Path, capsys: Any) -> None:
+    more, less = tmp_path / "more.yaml", tmp_path / "less.yaml"
+    more.write_text("partners: [{code: pruned, tenants: [{code: a}, {code: b}]}]")
+    less.write_text("partners: [{code: pruned, tenants: [{code: a}]}]")
+    assert cli.main(["provision", str(more)]) == cli.main(["provision", str(less)]) == 0
+    assert capsys.readouterr().out.endswith("Nothing to change.\n")
+    assert cli.main(["provision", str(less), "--prune", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "- tenant pruned/b  retired\n1 change planned, none made.\n"
+    assert cli.main(["provision", str(less), "--prune"]) == 0
+    assert capsys.readouterr().out == "- tenant pruned/b  retired\n1 change made.\n"
+
+
+def test_a_roster_is_put_by_its_partner_tenant_and_year(
+    environment: Any, tmp_path: Path, capsys: Any, rows: Any
+) -> None:
+    partners, roster = tmp_path / "partners.yaml", tmp_path / "roster.jsonl"
+    partners.write_text("partners: [{code: ros, tenants: [{code: t}], school_years: [{year: 2026}]}]")
+    assert cli.main(["provision", str(partners)]) == 0
+    place = ["--partner", "ros", "--tenant", "t", "--year", "2026"]
+    roster.write_text('{"studentReference": {"studentUniqueId": "Kowalski"}}')
+    assert cli.main(["roster", str(roster), *place]) == 1
+    said = capsys.readouterr()
+    assert "line 1: educationOrganizationReference must be an object" in said.err
+    roster.write_text(
+        '{"educationOrganizationReference": {"schoolId": 1}, "studentIdentificationCodes": [],'
+        ' "studentReference": {"studentUniqueId": "Kowalski"}}'
+    )
+    assert cli.main(["roster", str(roster), *place]) == 0
+    assert capsys.readouterr().out.startswith("+ roster ros/t 2026  1 students, sha256 ")
+    assert cli.main(["roster", str(roster), "--partner", "ros", "--tenant", "x", "--year", "2026"]) == 1
+    said = capsys.readouterr()
+    assert "ros/x does not exist" in said.err
+    noted = rows("SELECT actor, subject, data FROM audit WHERE action = 'roster.put'")
+    assert (noted[0]["actor"].partition(":")[0], noted[0]["subject"]) == ("operator", "ros/t 2026")
+    assert "Kowalski" not in str(said) + str(noted)
+
+
+def test_a_mapping_is_put_under_a_name_the_bundle_lists(
+    environment: Any, tmp_path: Path, capsys: Any
+) -> None:
+    bundle, partners = tmp_path / "source" / "Mapped", tmp_path / "partners.yaml"
+    bundle.mkdir(parents=True)
+    (bundle / "_metadata.yaml").write_text("path: assessments/CliMapped\ndescriptor_mapping_files: [a.csv]")
+    partners.write_text("partners: [{code: map, tenants: [{code: t}]}]")
+    assert cli.main(["import-bundles", str(bundle.parent)]) == cli.main(["provision", str(partners)]) == 0
+    mapping = tmp_path / "mine.csv"
+    mapping.write_text("code,descriptor\n1,One\n")
+    asked = [
+        "mapping",
+        str(mapping),
+        "--partner",
+        "map",
+        "--tenant",
+        "t",
+        "--bundle",
+        "assessments/CliMapped",
+    ]
+    capsys.readouterr()
+    assert cli.main(asked) == 1
+    assert "no descriptor mapping mine.csv: it lists a.csv" in capsys.readouterr().err
+    assert cli.main([*asked, "--name", "a.csv"]) == 0
+    assert capsys.readouterr().out.startswith("+ mapping map/t assessments/CliMapped a.csv  sha256 ")
+
+
 def test_import_reports_every_folder(environment: Any, tmp_path: Path, capsys: Any) -> None:
     for name, path in (("Good", "assessments/CliGood"), ("Bad", "bad")):
         (tmp_path / name).mkdir()

@@ -10,8 +10,10 @@ from sqlalchemy import Engine
 from common.database import transaction
 from common.sealing import Sealer
 from jobs.catalog import declarations, ods, provisioning
-from jobs.catalog.declarations import DeclarationFaulty
+from jobs.catalog.audit import Actor
+from jobs.catalog.declared import DeclarationFaulty
 from jobs.catalog.provisioning import TenantMissing
+from jobs.catalog.pruning import Prune
 
 FILE = """
 partners:
@@ -23,6 +25,7 @@ partners:
     ods: [{tenant: ea, year: 2027, url: "${ODS_URL:-http://127.0.0.1:3499}/",
            client_id_env: ODS_ID, client_secret_env: ODS_SECRET}]
 """
+ACTOR = Actor(name="tests", place="here")
 ENVIRON = {"ODS_ID": "the-client", "ODS_SECRET": "the-secret"}
 
 
@@ -36,7 +39,8 @@ def apply(new_database: Any, servers: Any, sealer: Sealer) -> Any:
     def provision(file: str = FILE, environ: dict[str, str] = ENVIRON, **options: Any) -> list[str]:
         declared = declarations.read(file, environ)
         with transaction(engine) as connection:
-            plan = provisioning.provision(connection, declared, options.pop("sealer", sealer), **options)
+            asked = {"sealer": sealer, "actor": ACTOR, **options}
+            plan = provisioning.provision(connection, declared, **asked)
         assert "the-secret" not in repr(plan) + repr(declared)
         return [change.sentence for change in plan]
 
@@ -97,6 +101,70 @@ def test_what_differs_is_changed_and_what_is_left_out_stays(apply: Any) -> None:
     assert read(apply.engine, "SELECT count(*) FROM partner_year") == [(2,)]
 
 
+def test_pruning_ends_what_the_file_does_not_name_of_the_partners_it_names(apply: Any) -> None:
+    apply()
+    apply("partners: [{code: other, tenants: [{code: t}]}]")
+    less = changed(["tenants"], [{"code": "new"}])
+    less = yaml.safe_dump({"partners": [{**yaml.safe_load(less)["partners"][0], "ods": [], "bundles": []}]})
+    assert apply(less, prune=Prune(parts=True)) == [
+        "+ tenant ea/new  name=new",
+        "- ods ea/ea 2027  retired: http://127.0.0.1:3499",
+        "- bundle ea assessments/PSAT_SAT",
+        "- bundle ea tests/echo",
+        "- tenant ea/ea  retired",
+    ]
+    assert apply(less, prune=Prune(parts=True)) == []
+    assert read(apply.engine, "SELECT code FROM tenant WHERE retired_at IS NULL ORDER BY code") == [
+        ("new",),
+        ("t",),
+    ]
+
+
+def test_a_partner_ends_only_when_partners_are_pruned_too(apply: Any) -> None:
+    apply()
+    other = "partners: [{code: other}]"
+    assert apply(other, prune=Prune(parts=True)) == ["+ partner other  name=other"]
+    planned = apply(other, prune=Prune(parts=True, partners=True))
+    assert (planned[0], planned[-1]) == (
+        "- ods ea/ea 2027  retired: http://127.0.0.1:3499",
+        "- partner ea  retired",
+    )
+    assert apply()[0] == "+ partner ea  name=Education Agency"
+
+
+def test_pruning_and_declaring_an_ods_of_the_pruned_tenant_contradict(apply: Any) -> None:
+    apply()
+    with pytest.raises(TenantMissing):
+        apply(changed(["tenants"], []), prune=Prune(parts=True))
+
+
+def test_every_change_is_noted_with_who_made_it(apply: Any) -> None:
+    apply()
+    noted = read(apply.engine, "SELECT actor, action, subject, data::text FROM audit ORDER BY id")
+    assert len(noted) == 10
+    assert noted[3][:3] == ("tests", "partner.added", "ea")
+    assert "the-secret" not in str(noted)
+
+
+def test_overrides_and_rates_are_kept(apply: Any) -> None:
+    file = (
+        "partners: [{code: ea,"
+        " school_years: [{year: 2026, needs_roster: false, required_id_match_rate: 0.8}],"
+        " bundles: [{key: a/b, mode: direct, studentIdName: Local}]}]"
+    )
+    assert apply(file)[-2:] == [
+        "+ year ea 2026  enabled=True, sends_to_ods=False, needs_roster=False, match_rate=0.8",
+        "+ bundle ea a/b  mode=direct, student_id_name=Local",
+    ]
+
+
+def test_a_fault_names_its_line_and_place() -> None:
+    file = "partners:\n  - code: ea\n    schoolYears:\n      - year: 2026\n        sendsToOds: maybe\n"
+    with pytest.raises(DeclarationFaulty) as caught:
+        declarations.read(file, {})
+    assert "line 5: partners[0].school_years[0]: sendsToOds must be true or false" in str(caught.value)
+
+
 def test_a_secret_is_sealed_for_its_place(apply: Any, sealer: Sealer) -> None:
     apply()
     [(number, kept, client)] = read(apply.engine, "SELECT id, client_secret, client_id FROM ods")
@@ -138,7 +206,7 @@ def test_an_ods_needs_a_tenant_and_nothing_is_kept_without(apply: Any) -> None:
         ("partner: []", "it must be an object with the one key partners"),
         ("a: [", "it is not YAML"),
         ("partners: {}\n", ""),
-        ("partners: [5]", "partners[0] must be an object"),
+        ("partners: [5]", "partners[0]: must be an object"),
         ("partners: [{code: a/b, name: x}]", "partners[0]: code must be"),
         ("partners: [{code: '..', name: x}]", "partners[0]: code must be"),
         ("partners: [{code: a, bundle: []}]", "partners[0]: bundle is not a key we know"),

@@ -14,16 +14,18 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Connection
 
 from common import database
 from common.clock import FixedClock, SystemClock
 from common.database import transaction
 from jobs import dispatcher
 from jobs.dispatcher import Dispatcher, Timeouts
-from jobs.engine import family, leases, nudges
+from jobs.engine import family, leases, nudges, sweeps
 from jobs.engine.listening import Listener
 from jobs.engine.nudges import NoNudge, RedisNudge
 from jobs.engine.states import Status
+from jobs.engine.tables import Run
 from stack.ports import free_port
 from stack.testing import Servers
 
@@ -105,6 +107,26 @@ def test_nobody_is_reaped_before_the_dispatcher_was_awake_for_a_whole_timeout(be
     duties.tick()
     reaped = bench.run(run.id)
     assert (reaped.status, reaped.attempt, reaped.error_class) == (Status.QUEUED, 2, "lost")
+
+
+def test_a_database_that_froze_in_mid_tick_costs_no_run_its_lease(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, run = FixedClock(), bench.claimed()
+    duties = make(bench, clock)
+    for _ in range(17):
+        duties.tick()
+        clock.advance(1)
+    bench.execute("UPDATE run SET heartbeat_at = now() - interval '1 h'")
+    wake = sweeps.wake
+
+    def freeze(connection: Connection) -> list[Run]:
+        clock.advance(30)
+        return wake(connection)
+
+    monkeypatch.setattr(sweeps, "wake", freeze)
+    duties.tick()
+    assert bench.run(run.id).status is Status.EXECUTING
 
 
 def test_a_second_dispatcher_skips_the_duty_that_is_being_done(bench: Any) -> None:

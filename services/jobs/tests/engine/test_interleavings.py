@@ -6,6 +6,7 @@ The statements run on PostgreSQL; Redis is a list that forgets; time moves by sh
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -32,11 +34,27 @@ from jobs.engine.states import FINAL, LEASED, Status
 from jobs.engine.tables import RUN_COLUMNS, runs_of_rows
 from jobs.engine.turns import Given
 
-EXAMPLES = int(os.environ.get("TAXIWAY_INTERLEAVINGS", "20"))
+EXAMPLES = int(os.environ.get("TAXIWAY_INTERLEAVINGS", "15"))
 STEPS = 50
+LOSSES = [0, turns.MOST_TURNS_LOST - 1, turns.MOST_TURNS_LOST]
 SLOW = {"initial_delay_secs": 3600, "max_delay_secs": 7200}  # a retry is due when a rule says so
 POOL = "default"
 ANY = st.integers(0, 10**6)
+SELDOM = st.sampled_from([False, False, False, True])  # an end ends what may still happen to a run
+KEYS = st.sampled_from([None, None, "k"])
+NOTICED_BY = {"heartbeat_at": "reap", "deadline_at": "time_out", "cancel_requested_at": "cancel_by_force"}
+DUTIES = ("wake", "expire", "reap", "time_out", "cancel_by_force", "compare")
+WAYS_TO_AN_END = {
+    (Status.COMPLETED, "complete"),
+    (Status.FAILED, "fail"),
+    (Status.DEAD_LETTER, "fail"),
+    (Status.CANCELED, "fail"),
+    (Status.CANCELED, "cancel"),
+    (Status.CRASHED, "silence"),
+    (Status.TIMED_OUT, "time"),
+    (Status.EXPIRED, "line"),
+    (Status.SYSTEM_FAILED, "turns"),
+}
 
 WAIT = Step(target=Status.WAITING, where="id = :id AND lease = :lease", by="test")
 RESUME = Step(target=Status.QUEUED, where="id = :id", by="test", origins=frozenset({Status.WAITING}))
@@ -86,8 +104,9 @@ class Model:
 
 
 class Interleavings(RuleBasedStateMachine):
-    def __init__(self, bench: Any) -> None:
+    def __init__(self, bench: Any, reached: "Counter[tuple[Status, str]]") -> None:
         super().__init__()
+        self.reached = reached
         bench.empty()
         self.bench = bench
         self.runs: dict[UUID, Model] = {}
@@ -100,6 +119,15 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- what happens ------------------------------------------------------------------------------------
 
+    @initialize(
+        attempts=st.lists(st.integers(1, 3), min_size=2, max_size=6), working=st.integers(0, 6), key=KEYS
+    )
+    def begin(self, attempts: list[int], working: int, key: str | None) -> None:
+        """Begin amid the traffic: some runs in line, some being executed."""
+        for place, max_attempts in enumerate(attempts):
+            self.start("abc"[place % 3], False, 1, 5, max_attempts, False, False, key)
+        self.work(working)
+
     @rule(
         partner=st.sampled_from("abc"),
         again=st.booleans(),
@@ -108,7 +136,7 @@ class Interleavings(RuleBasedStateMachine):
         max_attempts=st.integers(1, 3),
         caller=st.booleans(),
         delayed=st.booleans(),
-        key=st.sampled_from([None, None, "k"]),
+        key=KEYS,
     )
     def start(
         self, partner: str, again: bool, which: int, priority: int, max_attempts: int, caller: bool,
@@ -169,6 +197,14 @@ class Interleavings(RuleBasedStateMachine):
     def redis_forgets(self) -> None:
         self.redis.clear()
 
+    @rule(places=st.integers(0, 6))
+    def work(self, places: int) -> None:
+        """The usual way, so that enough runs get as far as being executed."""
+        self.dequeue(places, False)
+        while self.redis:
+            self.pop(0)
+            self.claim_with(self.tickets[-1], uuid4())
+
     @precondition(lambda self: self.tickets)
     @rule(which=ANY)
     def claim(self, which: int) -> None:
@@ -226,9 +262,11 @@ class Interleavings(RuleBasedStateMachine):
             model.end(Status.COMPLETED, "complete")
 
     @precondition(lambda self: self.held)
-    @rule(which=ANY, retryable=st.booleans())
-    def fail(self, which: int, retryable: bool) -> None:
+    @rule(which=ANY, retryable=st.booleans(), obeys=SELDOM, due=st.booleans())
+    def fail(self, which: int, retryable: bool, obeys: bool, due: bool) -> None:
         turn, _ = self.held[which % len(self.held)]
+        if obeys:
+            self.cancel_run(turn.run, self.runs[turn.run])
         model, failure = self.runs[turn.run], Failure(error="e", retryable=retryable)
         refusal = model.refusal(turn.lease)
         repeated = refusal is not None and (
@@ -247,6 +285,9 @@ class Interleavings(RuleBasedStateMachine):
         elif model.attempt < model.max_attempts:
             model.failed_lease = model.lease
             model.retry()
+            if due:
+                self.shift(turn.run, "due_at")
+                model.due = True
         else:
             spent = Status.DEAD_LETTER if model.status is Status.EXECUTING else Status.FAILED
             model.end(spent, "fail")
@@ -271,9 +312,12 @@ class Interleavings(RuleBasedStateMachine):
         model.status = Status.QUEUED
 
     @precondition(lambda self: self.runs)
-    @rule(which=ANY)
-    def cancel(self, which: int) -> None:
-        run_id, model = self.pick(which)
+    @rule(which=ANY, wanted=SELDOM)
+    def cancel(self, which: int, wanted: bool) -> None:
+        if wanted:
+            self.cancel_run(*self.pick(which))
+
+    def cancel_run(self, run_id: UUID, model: Model) -> None:
         with transaction(self.bench.engine) as connection:
             family.request_cancel(connection, run_id)
         if model.status is Status.EXECUTING:
@@ -291,16 +335,20 @@ class Interleavings(RuleBasedStateMachine):
         model.due = True
 
     @precondition(lambda self: self.in_state(Status.DELAYED, Status.QUEUED))
-    @rule(which=ANY)
-    def stands_in_line_for_too_long(self, which: int) -> None:
+    @rule(which=ANY, wanted=SELDOM)
+    def stands_in_line_for_too_long(self, which: int, wanted: bool) -> None:
+        if not wanted:
+            return
         run_id, model = self.pick(which, Status.DELAYED, Status.QUEUED)
         self.shift(run_id, "expires_at")
         model.overdue_in_line = True
 
     @precondition(lambda self: self.in_state(Status.EXECUTING))
-    @rule(which=ANY, column=st.sampled_from(["heartbeat_at", "deadline_at", "cancel_requested_at"]))
-    def time_passes_while_executing(self, which: int, column: str) -> None:
+    @rule(which=ANY, column=st.sampled_from(sorted(NOTICED_BY)), noticed=st.booleans())
+    def time_passes_while_executing(self, which: int, column: str, noticed: bool) -> None:
         run_id, model = self.pick(which, Status.EXECUTING)
+        if column == "cancel_requested_at" and noticed:
+            self.cancel_run(run_id, model)
         self.shift(run_id, column)
         if column == "heartbeat_at":
             model.silent = True
@@ -308,32 +356,40 @@ class Interleavings(RuleBasedStateMachine):
             model.overtime = True
         elif model.cancel_asked:
             model.cancel_overdue = True
+        if noticed:
+            getattr(self, NOTICED_BY[column])()
 
-    @precondition(lambda self: self.in_state(Status.DEQUEUED))
-    @rule(which=ANY, often=st.booleans())
-    def a_turn_grows_old(self, which: int, often: bool) -> None:
+    @rule(which=ANY, lost_before=st.sampled_from(LOSSES), grows_old=st.booleans(), noticed=st.booleans())
+    def a_turn_is_lost(self, which: int, lost_before: int, grows_old: bool, noticed: bool) -> None:
+        self.dequeue(self.count(Status.DEQUEUED) + 1, True)
+        if not self.count(Status.DEQUEUED):
+            return
         run_id, model = self.pick(which, Status.DEQUEUED)
-        if often:
-            self.bench.execute("UPDATE run SET turns_lost = 50 WHERE id = :id", id=run_id)
-            model.turns_lost = 50
-        else:
+        self.bench.execute("UPDATE run SET turns_lost = :n WHERE id = :id", id=run_id, n=lost_before)
+        model.turns_lost = lost_before
+        if grows_old:
             self.shift(run_id, "pushed_at")
             model.old_turn = True
+        if noticed:
+            self.compare()
+            self.compare()
 
     # -- the dispatcher's sweeps -------------------------------------------------------------------------
 
-    @rule()
+    @rule(duties=st.lists(st.sampled_from(DUTIES), min_size=1, max_size=6, unique=True))
+    def sweep(self, duties: list[str]) -> None:
+        for duty in duties:
+            getattr(self, duty)()
+
     def wake(self) -> None:
         for _, model in self.swept(sweeps.wake, lambda run: run.status is Status.DELAYED and run.due):
             model.status, model.overdue_in_line = Status.QUEUED, False
 
-    @rule()
     def expire(self) -> None:
         waiting = (Status.DELAYED, Status.QUEUED)
         for _, model in self.swept(sweeps.expire, lambda run: run.status in waiting and run.overdue_in_line):
             model.end(Status.EXPIRED, "line")
 
-    @rule()
     def reap(self) -> None:
         def is_silent(run: Model) -> bool:
             return run.status is Status.EXECUTING and run.silent
@@ -346,7 +402,6 @@ class Interleavings(RuleBasedStateMachine):
             else:
                 model.retry()
 
-    @rule()
     def time_out(self) -> None:
         def is_over(run: Model) -> bool:
             return run.status is Status.EXECUTING and run.overtime
@@ -354,7 +409,6 @@ class Interleavings(RuleBasedStateMachine):
         for _, model in self.swept(lambda connection: sweeps.time_out(connection, 60), is_over):
             model.end(Status.TIMED_OUT, "time")
 
-    @rule()
     def cancel_by_force(self) -> None:
         def is_disobedient(run: Model) -> bool:
             return run.status in LEASED and run.cancel_overdue
@@ -362,7 +416,6 @@ class Interleavings(RuleBasedStateMachine):
         for _, model in self.swept(lambda connection: sweeps.cancel_by_force(connection, 30), is_disobedient):
             model.end(Status.CANCELED, "cancel")
 
-    @rule()
     def compare(self) -> None:
         lists = {"jobs:line:default": [json.dumps({"run": str(t.run), "lease": t.lease}) for t in self.redis]}
         given = {Given(run=run_id, lease=model.lease) for run_id, model in self.in_state(Status.DEQUEUED)}
@@ -373,10 +426,10 @@ class Interleavings(RuleBasedStateMachine):
         assert {run.id for run in found.moved} == {turn.run for turn in back}
         for turn in back:
             model = self.runs[turn.run]
-            if model.turns_lost >= 50:
+            if model.turns_lost >= turns.MOST_TURNS_LOST:
                 model.end(Status.SYSTEM_FAILED, "turns")
             else:
-                model.status = Status.QUEUED
+                model.status, model.due = Status.QUEUED, model.turns_lost == 0
                 model.turns_lost += not model.old_turn
         self.absent = found.absent
         self.redis = [turn for turn in self.redis if turn in given]
@@ -422,6 +475,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Nothing is lost: whatever happened, an honest dispatcher and an honest executor end every run."""
+        self.reached.update((m.status, m.ended[0]) for m in self.runs.values() if m.ended)
         for _ in range(400):
             if all(model.is_final for model in self.runs.values()):
                 break
@@ -441,10 +495,7 @@ class Interleavings(RuleBasedStateMachine):
         self.wake()
         self.expire()
         self.compare()
-        self.dequeue(8, False)
-        while self.redis:
-            self.tickets.append(self.redis.pop(0))
-            self.claim_with(self.tickets[-1], uuid4())
+        self.work(8)
         for place in range(len(self.held)):
             self.complete(place)
 
@@ -497,8 +548,9 @@ class Interleavings(RuleBasedStateMachine):
 
 
 def test_no_interleaving_loses_or_doubles_a_run(bench: Any) -> None:
+    reached: Counter[tuple[Status, str]] = Counter()
     run_state_machine_as_test(
-        cast(Any, lambda: Interleavings(bench)),
+        cast(Any, lambda: Interleavings(bench, reached)),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
@@ -506,3 +558,5 @@ def test_no_interleaving_loses_or_doubles_a_run(bench: Any) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    if EXAMPLES >= 100:
+        assert reached.keys() >= WAYS_TO_AN_END, reached

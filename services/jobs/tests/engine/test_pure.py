@@ -97,9 +97,19 @@ def test_redaction_keeps_the_shape_of_a_value(value: object) -> None:
     assert type(redact(value)) is type(value)
 
 
+JWTS = "-eyJaaaaaaaa" * 80_000
+
+
 def test_redaction_is_quick_on_hostile_lines() -> None:
     began = time.process_time()
-    for hostile in ("?" * 500_000, "?x=" * 200_000, "eyJ" * 200_000, "Bearer " * 100_000, "rl_" * 200_000):
+    for hostile in (
+        "?" * 500_000,
+        "?x=" * 200_000,
+        "eyJ" * 200_000,
+        "Bearer " * 100_000,
+        "rl_" * 200_000,
+        JWTS,
+    ):
         redact(hostile, ["secret-one", "secret-two"])
     assert time.process_time() - began < 3
 

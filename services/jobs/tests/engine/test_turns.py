@@ -243,10 +243,20 @@ def test_entries_that_nobody_can_use_are_swept(bench: Any) -> None:
     assert bench.redis.exists("jobs:line:other") == 0
 
 
+def test_turns_lost_again_and_again_come_ever_later(bench: Any) -> None:
+    run = bench.submit()
+    bench.dequeue()
+    compare(bench, compare(bench))
+    assert [given.id for given in bench.dequeue()] == [run.id]  # after the first loss at once
+    compare(bench, compare(bench))
+    assert bench.dequeue() == []
+    assert bench.run(run.id).status is Status.QUEUED
+
+
 def test_a_run_whose_turns_are_lost_for_ever_is_given_up(bench: Any) -> None:
     run = bench.submit()
     bench.dequeue()
-    bench.execute("UPDATE run SET turns_lost = 50 WHERE id = :id", id=run.id)
+    bench.execute("UPDATE run SET turns_lost = :n WHERE id = :id", n=turns.MOST_TURNS_LOST, id=run.id)
     compare(bench, compare(bench))
     ended = bench.run(run.id)
     assert (ended.status, ended.holds_job, len(bench.deliveries())) == (Status.SYSTEM_FAILED, False, 1)

@@ -13,6 +13,7 @@ from common.database import transaction
 from common.objects import S3Store
 from common.sealing import Sealer
 from jobs.catalog import bundles, declarations, provisioning
+from jobs.catalog.audit import Actor
 from jobs.services import Services
 
 PARTNERS = """
@@ -76,7 +77,8 @@ def catalog(engine: Engine, store: S3Store, sealer: Sealer, tmp_path_factory: py
     wrapper.mkdir(parents=True)
     (wrapper / "earthmover.yaml").write_text("config:\n  output_dir: ${OUTPUT_DIR}\n")
     with transaction(engine) as connection:
-        provisioning.provision(connection, declarations.read(PARTNERS, ODS), sealer)
+        declared = declarations.read(PARTNERS, ODS)
+        provisioning.provision(connection, declared, sealer, actor=Actor(name="tests", place="here"))
     assert not [report for report in bundles.import_all(engine, store, root) if report.fault]
 
 

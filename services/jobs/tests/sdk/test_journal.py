@@ -67,6 +67,33 @@ def test_the_runs_own_secrets_are_not_stored(executing: Any, rows: Any, sdk_door
     assert stored.count("[redacted]") >= 8
 
 
+def test_an_end_reported_to_another_process_keeps_no_secret(executing: Any, rows: Any, sdk_door: Any) -> None:
+    executor = executing()
+    sdk_door.app.extensions["run_secrets"] = RunSecrets()  # as a process that did not see the claim
+    assert executor.post("fail", {"error": "ODS refused ods-secret-value"}).status_code == 200
+    [row] = rows("SELECT error FROM run WHERE id = :id", id=executor.run.id)
+    assert row["error"] == "ODS refused [redacted]"
+
+
+@pytest.mark.parametrize("path", ["log", "checkpoint"])
+def test_a_value_nested_too_deeply_is_400(executing: Any, path: str) -> None:
+    nested = "[" * 500 + "]" * 500
+    body = f'{{"message": "x", "data": {nested}, "state": {nested}}}'
+    answer = executing().post(path, data=body, content_type="application/json")
+    assert (answer.status_code, answer.get_json()["type"]) == (400, "/problems/malformed-json")
+
+
+def test_a_number_of_hundreds_of_digits_is_out_of_range(executing: Any) -> None:
+    assert executing().post("progress", {"percent": 10**400}).status_code == 422
+
+
+def test_a_body_that_does_not_say_it_is_json_is_refused_and_not_taken_for_empty(executing: Any) -> None:
+    executor = executing()
+    answer = executor.post("complete", data='{"result": 1}', content_type="text/plain")
+    assert answer.status_code == 400
+    assert executor.post("heartbeat").status_code == 200
+
+
 def test_a_repeat_under_its_idempotency_key_appends_nothing(executing: Any, rows: Any) -> None:
     executor, key = executing(), {"Idempotency-Key": uuid4().hex}
     body = {"entries": [{"message": "a"}, {"message": "b"}]}

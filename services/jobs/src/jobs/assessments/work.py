@@ -41,7 +41,7 @@ class WorkOrders:
             "inputs": {key: self._input(each) for key, each in run.inputs.items()},
             "params": _params(job),
             "descriptor_mappings": self._mappings(connection, job),
-            "roster": self._roster(connection, job),
+            "roster": None if run.caller else self._roster(connection, job),
             "required_id_match_rate": job.match_rate,
             "ods": sends_to,
             "limits": {"timeout_secs": run.timeout_seconds, "memory_mb": self.memory_mb},

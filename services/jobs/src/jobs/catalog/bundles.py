@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from common.database import lock, transaction
 from common.objects import ObjectStore
 from jobs.catalog import archives, lint, metadata
-from jobs.catalog.tables import BundleVersion, EnabledBundle
+from jobs.catalog.tables import BundleVersion, EnabledBundle, Enablement
 
 BUNDLE, ECHO = "bundle", "echo"
 _METADATA_NAMES = ("_metadata.yaml", "_metadata.yml")
@@ -30,6 +30,10 @@ _ENABLED = f"""
 """  # noqa: S608 (our own constants)
 _ENABLED_ALL = text(f"{_ENABLED} ORDER BY b.key")
 _ENABLED_ONE = text(f"{_ENABLED} AND b.key = :key")
+_ENABLEMENTS = text("""
+    SELECT bundle_key AS bundle, mode, student_id_name FROM bundle_enablement
+    WHERE partner = :partner ORDER BY bundle_key
+""")
 _VERSION = text(f"SELECT {_COLUMNS} {_FROM} WHERE v.id = :id")
 _WITH_CONTENT = text(f"SELECT {_COLUMNS} {_FROM} WHERE b.key = :key AND v.sha256 = :sha256")
 _BUNDLE = text("""
@@ -243,6 +247,11 @@ def find_enabled(connection: Connection, partner: str, key: str) -> EnabledBundl
 def list_enabled(connection: Connection, partner: str) -> list[EnabledBundle]:
     """List the bundles the partner may use, by key."""
     return [_enabled(row) for row in connection.execute(_ENABLED_ALL, {"partner": partner})]
+
+
+def enablements_of(connection: Connection, partner: str) -> list[Enablement]:
+    """List the bundles a partner may use, imported or not."""
+    return [Enablement(**row._mapping) for row in connection.execute(_ENABLEMENTS, {"partner": partner})]
 
 
 def version_of(connection: Connection, version_id: int) -> BundleVersion:

@@ -1,203 +1,121 @@
-"""Read a provisioning file: what partners, tenants, school years, bundles and ODS connections there shall be.
+"""Read what partners, tenants, school years, bundles and ODS connections there shall be.
 
-Pure: secrets are taken from the environment handed in, by the names the file gives.
+Pure: a file names the variables of the environment its secrets are in; a document of the admin API, whose
+sender shall learn nothing of our environment, holds them itself.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
+from jobs.catalog.declared import (
+    DeclarationFaulty,
+    DeclaredBundle,
+    DeclaredOds,
+    DeclaredPartner,
+    DeclaredTenant,
+    DeclaredYear,
+    Fault,
+)
 from jobs.catalog.lint import DIRECT, MATCHED
-from jobs.catalog.metadata import KEY, VARIABLE
+from jobs.catalog.metadata import KEY
+from jobs.catalog.reading import Reader, canonical
 
-_CODE = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,64}")
-_YEAR = re.compile(r"[0-9]{4}")
-_EXPANSION = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-class DeclarationFaulty(Exception):
-    """The file cannot be applied; one sentence a fault."""
-
-    def __init__(self, faults: list[str]) -> None:
-        self.faults = faults
-        super().__init__("\n".join(["The file is not usable:", *(f"  - {fault}" for fault in faults)]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclaredTenant:
-    code: str
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclaredYear:
-    code: str
-    enabled: bool
-    sends_to_ods: bool
-    needs_roster: bool
-    match_rate: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclaredBundle:
-    key: str
-    mode: str | None
-    student_id_name: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclaredOds:
-    tenant: str
-    year: str
-    url: str
-    token_url: str
-    client_id: str
-    client_secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclaredPartner:
-    code: str
-    name: str
-    tenants: list[DeclaredTenant]
-    years: list[DeclaredYear]
-    bundles: list[DeclaredBundle]
-    ods: list[DeclaredOds]
-
-
-@dataclass
-class _Reader:
-    """Reads members of the file's objects and collects every fault."""
-
-    environ: Mapping[str, str]
-    faults: list[str] = field(default_factory=list)
-
-    def objects(
-        self, parent: Any, name: str, where: str, known: set[str]
-    ) -> list[tuple[dict[str, Any], str]]:
-        """Read a list of objects with the places they stand at; absent means none."""
-        items = parent.get(name) or []
-        if not isinstance(items, list):
-            self.faults.append(f"{where}{name} must be a list")
-            return []
-        places = [(item, f"{where}{name}[{number}]") for number, item in enumerate(items)]
-        return [(item, place) for item, place in places if self._is_object(item, place, known)]
-
-    def _is_object(self, item: Any, place: str, known: set[str]) -> bool:
-        if not isinstance(item, dict):
-            self.faults.append(f"{place} must be an object")
-            return False
-        self.faults += [f"{place}: {name} is not a key we know" for name in item if name not in known]
-        return True
-
-    def matching(
-        self, item: dict[str, Any], name: str, where: str, pattern: re.Pattern[str], hint: str
-    ) -> str:
-        value = item.get(name)
-        written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-        if not pattern.fullmatch(written):
-            self.faults.append(f"{where}: {name} must be {hint}")
-        return written
-
-    def text(self, item: dict[str, Any], name: str, where: str, default: str) -> str:
-        value = item.get(name, default)
-        if not isinstance(value, str) or not value.strip() or "\x00" in value:
-            self.faults.append(f"{where}: {name} must be a text")
-            return default
-        return value
-
-    def flag(self, item: dict[str, Any], name: str, where: str, default: bool) -> bool:
-        value = item.get(name, default)
-        if not isinstance(value, bool):
-            self.faults.append(f"{where}: {name} must be true or false")
-            return default
-        return value
-
-    def rate(self, item: dict[str, Any], name: str, where: str, default: float) -> float:
-        value = item.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            self.faults.append(f"{where}: {name} must be a number from 0 to 1")
-            return default
-        return float(value)
-
-    def url(self, item: dict[str, Any], name: str, where: str, default: str = "") -> str:
-        """Read a URL in which `${NAME}` and `${NAME:-default}` stand for variables of the environment."""
-        written = _EXPANSION.sub(self._expand, str(item.get(name) or default)).rstrip("/")
-        if not written.startswith(("http://", "https://")) or any(c.isspace() or c < "!" for c in written):
-            self.faults.append(f"{where}: {name} must be an http:// or https:// URL")
-        return written
-
-    def _expand(self, found: re.Match[str]) -> str:
-        return self.environ.get(found[1]) or found[2] or ""
-
-    def secret(self, item: dict[str, Any], name: str, where: str) -> str:
-        """Read the variable that the member names, or the file that `<variable>_FILE` names."""
-        variable = self.matching(item, name, where, VARIABLE, "the name of an environment variable")
-        try:
-            found = self.environ.get(variable) or _content(self.environ.get(f"{variable}_FILE"))
-        except OSError as error:
-            found = ""
-            self.faults.append(f"{where}: {variable}_FILE cannot be read: {error.strerror}")
-        if not found and VARIABLE.fullmatch(variable):
-            self.faults.append(f"{where}: {variable} is not set in the environment")
-        return found
-
-
-def _content(path: str | None) -> str:
-    return Path(path).read_text(encoding="utf-8").strip() if path else ""
+CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+YEAR = re.compile(r"[0-9]{4}")
+_DEEPEST = 6
+_PARTNER = {"code", "name", "tenants", "school_years", "bundles", "ods"}
+_YEAR = {"year", "enabled", "sends_to_ods", "needs_roster", "match_rate"}
+_ODS = {"tenant", "year", "url", "token_url"}
+_A_CODE = "1 to 64 of A-Z a-z 0-9 _ . -, a letter or digit first"
+_A_YEAR = "the 4-digit year in which the school year ends"
 
 
 def read(text: str, environ: Mapping[str, str]) -> list[DeclaredPartner]:
-    """Read the YAML of a provisioning file, or raise DeclarationFaulty with every fault."""
+    """Read the YAML of a provisioning file, or raise DeclarationFaulty with every fault and its line."""
     try:
-        raw = yaml.safe_load(text)
+        return read_document(yaml.safe_load(text), environ)
     except yaml.YAMLError as error:
-        raise DeclarationFaulty([f"it is not YAML: {' '.join(str(error).split())[:200]}"]) from error
+        sentence = f"it is not YAML: {' '.join(str(error).split())[:200]}"
+        raise DeclarationFaulty([Fault(sentence=sentence)]) from error
+    except RecursionError as error:
+        raise DeclarationFaulty([Fault(sentence="it is not YAML: it is nested too deeply")]) from error
+    except DeclarationFaulty as error:
+        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        raise DeclarationFaulty(_with_line(fault, lines) for fault in error.faults) from None
+
+
+def read_document(raw: object, environ: Mapping[str, str] | None) -> list[DeclaredPartner]:
+    """Read a declaration that was parsed; without an environment its credentials stand in it."""
     if not isinstance(raw, dict) or set(raw) != {"partners"}:
-        raise DeclarationFaulty(["it must be an object with the one key partners"])
-    reader = _Reader(environ)
-    known = {"code", "name", "tenants", "school_years", "bundles", "ods"}
-    found = [_partner(reader, item, at) for item, at in reader.objects(raw, "partners", "", known)]
+        raise DeclarationFaulty([Fault(sentence="it must be an object with the one key partners")])
+    reader = Reader(environ)
+    found = [_partner(reader, item, at) for item, at in reader.objects(raw, "partners", "", _PARTNER)]
     _require_unique(reader, "partner", [partner.code for partner in found])
     if reader.faults:
         raise DeclarationFaulty(reader.faults)
     return found
 
 
-def _partner(reader: _Reader, item: dict[str, Any], at: str) -> DeclaredPartner:
-    code = reader.matching(item, "code", at, _CODE, "1 to 64 of A-Z a-z 0-9 _ . -")
-    each = _list_reader(reader, item, f"{at}.")
+def _lines(root: yaml.Node | None) -> dict[str, int]:
+    """Map the place of every member to the line it stands on."""
+    found: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, path: str, depth: int) -> None:
+        if depth > _DEEPEST:
+            return
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                place = f"{path}.{canonical(key.value)}".strip(".")
+                found[place] = key.start_mark.line + 1
+                walk(value, place, depth + 1)
+        elif isinstance(node, yaml.SequenceNode):
+            for number, item in enumerate(node.value):
+                found[f"{path}[{number}]"] = item.start_mark.line + 1
+                walk(item, f"{path}[{number}]", depth + 1)
+
+    walk(root, "", 0)
+    return found
+
+
+def _with_line(fault: Fault, lines: Mapping[str, int]) -> Fault:
+    return replace(fault, line=lines.get(fault.path) or lines.get(fault.place, 0))
+
+
+def _partner(reader: Reader, item: dict[str, Any], at: str) -> DeclaredPartner:
+    each = _list_reader(reader, item, at)
+    in_file = {"client_id_env", "client_secret_env"}
+    credentials = in_file if reader.environ is not None else {"client_id", "client_secret"}
     partner = DeclaredPartner(
-        code=code,
-        name=reader.text(item, "name", at, code or "?"),
+        code=reader.matching(item, "code", at, CODE, _A_CODE),
+        name=reader.text(item, "name", at),
         tenants=each("tenants", {"code", "name"}, _tenant),
-        years=each("school_years", {"year", "enabled", "sends_to_ods", "needs_roster", "match_rate"}, _year),
+        years=each("school_years", _YEAR, _year),
         bundles=_bundles(reader, item, at),
-        ods=each("ods", {"tenant", "year", "url", "token_url", "client_id_env", "client_secret_env"}, _ods),
+        ods=each("ods", _ODS | credentials, _ods),
     )
     _check_references(reader, partner)
     return partner
 
 
-def _list_reader(reader: _Reader, item: dict[str, Any], where: str) -> Callable[..., list[Any]]:
+def _list_reader(reader: Reader, item: dict[str, Any], where: str) -> Callable[..., list[Any]]:
     def each(name: str, known: set[str], read_one: Callable[..., Any]) -> list[Any]:
         return [read_one(reader, inner, at) for inner, at in reader.objects(item, name, where, known)]
 
     return each
 
 
-def _tenant(reader: _Reader, item: dict[str, Any], at: str) -> DeclaredTenant:
-    code = reader.matching(item, "code", at, _CODE, "1 to 64 of A-Z a-z 0-9 _ . -")
-    return DeclaredTenant(code=code, name=reader.text(item, "name", at, code or "?"))
+def _tenant(reader: Reader, item: dict[str, Any], at: str) -> DeclaredTenant:
+    code = reader.matching(item, "code", at, CODE, _A_CODE)
+    return DeclaredTenant(code=code, name=reader.text(item, "name", at))
 
 
-def _year(reader: _Reader, item: dict[str, Any], at: str) -> DeclaredYear:
+def _year(reader: Reader, item: dict[str, Any], at: str) -> DeclaredYear:
     return DeclaredYear(
-        code=reader.matching(item, "year", at, _YEAR, "the 4-digit year in which the school year ends"),
+        code=reader.matching(item, "year", at, YEAR, _A_YEAR),
         enabled=reader.flag(item, "enabled", at, True),
         sends_to_ods=reader.flag(item, "sends_to_ods", at, False),
         needs_roster=reader.flag(item, "needs_roster", at, True),
@@ -205,38 +123,38 @@ def _year(reader: _Reader, item: dict[str, Any], at: str) -> DeclaredYear:
     )
 
 
-def _bundles(reader: _Reader, item: dict[str, Any], at: str) -> list[DeclaredBundle]:
+def _bundles(reader: Reader, item: dict[str, Any], at: str) -> list[DeclaredBundle]:
     written = item.get("bundles") or []
     if isinstance(written, list):  # a key alone is short for an object
         written = [{"key": each} if isinstance(each, str) else each for each in written]
     known = {"key", "mode", "student_id_name"}
-    found = reader.objects({"bundles": written}, "bundles", f"{at}.", known)
+    found = reader.objects({"bundles": written}, "bundles", at, known)
     return [_bundle(reader, inner, place) for inner, place in found]
 
 
-def _bundle(reader: _Reader, item: dict[str, Any], at: str) -> DeclaredBundle:
+def _bundle(reader: Reader, item: dict[str, Any], at: str) -> DeclaredBundle:
     mode, column = item.get("mode"), item.get("student_id_name")
     if mode not in (None, DIRECT, MATCHED):
-        reader.faults.append(f"{at}: mode must be {DIRECT} or {MATCHED}")
+        reader.blame(at, "mode", f"must be {DIRECT} or {MATCHED}")
     if column is not None and (not isinstance(column, str) or not re.fullmatch(r"[\w .-]{1,128}", column)):
-        reader.faults.append(f"{at}: student_id_name must be the name of a column")
+        reader.blame(at, "student_id_name", "must be the name of a column")
     key = reader.matching(item, "key", at, KEY, "two names with a slash between them")
     return DeclaredBundle(key=key, mode=mode, student_id_name=column)
 
 
-def _ods(reader: _Reader, item: dict[str, Any], at: str) -> DeclaredOds:
+def _ods(reader: Reader, item: dict[str, Any], at: str) -> DeclaredOds:
     url = reader.url(item, "url", at)
     return DeclaredOds(
-        tenant=reader.matching(item, "tenant", at, _CODE, "the code of a tenant"),
-        year=reader.matching(item, "year", at, _YEAR, "the 4-digit year in which the school year ends"),
+        tenant=reader.matching(item, "tenant", at, CODE, "the code of a tenant"),
+        year=reader.matching(item, "year", at, YEAR, _A_YEAR),
         url=url,
         token_url=reader.url(item, "token_url", at, default=f"{url}/oauth/token"),
-        client_id=reader.secret(item, "client_id_env", at),
-        client_secret=reader.secret(item, "client_secret_env", at),
+        client_id=reader.credential(item, "client_id", at),
+        client_secret=reader.credential(item, "client_secret", at),
     )
 
 
-def _check_references(reader: _Reader, partner: DeclaredPartner) -> None:
+def _check_references(reader: Reader, partner: DeclaredPartner) -> None:
     tenants = [tenant.code for tenant in partner.tenants]
     _require_unique(reader, f"{partner.code}: tenant", tenants)
     _require_unique(reader, f"{partner.code}: school year", [year.code for year in partner.years])
@@ -244,6 +162,6 @@ def _check_references(reader: _Reader, partner: DeclaredPartner) -> None:
     _require_unique(reader, f"{partner.code}: ODS of", [f"{ods.tenant} {ods.year}" for ods in partner.ods])
 
 
-def _require_unique(reader: _Reader, what: str, names: list[str]) -> None:
+def _require_unique(reader: Reader, what: str, names: list[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
-    reader.faults += [f"{what} {name} is declared more than once" for name in repeated]
+    reader.faults += [Fault(sentence=f"{what} {name} is declared more than once") for name in repeated]

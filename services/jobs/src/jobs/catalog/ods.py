@@ -9,7 +9,10 @@ from jobs.catalog.tables import Ods
 
 _COLUMNS = "id, partner, tenant, end_year, url, token_url, client_id, client_secret"
 _BY_ID = text(f"SELECT {_COLUMNS} FROM ods WHERE id = :id")  # noqa: S608 (our own constant)
-_LIVE = text(f"SELECT {_COLUMNS} FROM ods WHERE partner = :partner AND retired_at IS NULL")  # noqa: S608
+_LIVE = text(
+    f"SELECT {_COLUMNS} FROM ods"  # noqa: S608 (our own constant)
+    " WHERE partner = :partner AND retired_at IS NULL ORDER BY tenant, end_year"
+)
 
 
 def context(partner: str, tenant: str, end_year: str) -> str:

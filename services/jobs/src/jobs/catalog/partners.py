@@ -14,17 +14,20 @@ _PLACE = text("""
            o.id AS ods_id,
            r.id AS roster_id
     FROM (SELECT 1) AS one
-    LEFT JOIN tenant t ON t.partner = :partner AND t.code = :tenant
+    LEFT JOIN tenant t ON t.partner = :partner AND t.code = :tenant AND t.retired_at IS NULL
     LEFT JOIN school_year y ON y.code = :year
     LEFT JOIN partner_year p ON p.partner = :partner AND p.school_year = :year
     LEFT JOIN ods o ON o.partner = :partner AND o.tenant = :tenant AND o.end_year = :year
                    AND o.retired_at IS NULL
     LEFT JOIN roster r ON r.partner = :partner AND r.tenant = :tenant AND r.school_year = :year
 """)
-_PARTNER = text("SELECT code, name FROM partner WHERE code = :partner")
-_TENANTS = text("SELECT code, name FROM tenant WHERE partner = :partner ORDER BY code")
+_PARTNER = text("SELECT code, name FROM partner WHERE code = :partner AND retired_at IS NULL")
+_ALL = text("SELECT code, name FROM partner WHERE retired_at IS NULL ORDER BY code")
+_TENANTS = text("""
+    SELECT code, name FROM tenant WHERE partner = :partner AND retired_at IS NULL ORDER BY code
+""")
 _YEARS = text("""
-    SELECT p.school_year, p.enabled, p.sends_to_ods, p.needs_roster,
+    SELECT p.school_year, p.enabled, p.sends_to_ods, p.needs_roster, p.match_rate::float AS match_rate,
            array(SELECT o.tenant FROM ods o
                  WHERE o.partner = p.partner AND o.end_year = p.school_year AND o.retired_at IS NULL
                  ORDER BY o.tenant) AS ods_tenants
@@ -61,6 +64,11 @@ def find(connection: Connection, code: str) -> Partner | None:
         for row in connection.execute(_YEARS, values)
     )
     return Partner(code=found.code, name=found.name, tenants=tenants, years=years)
+
+
+def list_all(connection: Connection) -> list[tuple[str, str]]:
+    """List code and name of every partner."""
+    return [(row.code, row.name) for row in connection.execute(_ALL)]
 
 
 def roster_of(connection: Connection, partner: str, tenant: str, year: str) -> StoredFile | None:

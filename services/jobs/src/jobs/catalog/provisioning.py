@@ -1,26 +1,28 @@
-"""Bring the catalog to what a file declares: a plan first, then all of it in one transaction.
+"""Bring the catalog to what is declared: a plan first, then all of it in one transaction.
 
-Nothing is deleted: what the file leaves out stays as it is. An ODS that moves to another URL is retired and a
-new one takes its place, so that jobs keep the destination they were created with.
+Nothing is removed unless asked: what is left out stays as it is. An ODS that moves to another URL is retired
+and a new one takes its place, so that jobs keep the destination they were created with.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
 from common.database import lock
 from common.sealing import Sealer
-from jobs.catalog import ods
-from jobs.catalog.declarations import DeclaredOds, DeclaredPartner
+from jobs.catalog import changes, ods, pruning
+from jobs.catalog.audit import Actor
+from jobs.catalog.changes import ADDED, CHANGED, Change
+from jobs.catalog.declared import DeclaredOds, DeclaredPartner
+from jobs.catalog.pruning import KEEP, Prune
 from jobs.catalog.tables import Ods
 from jobs.deliveries import outbox
 
 YEARS_CHANGED = "school-years"
 
-_PARTNERS = text("SELECT code AS id, name FROM partner")
-_TENANTS = text("SELECT partner || '/' || code AS id, name FROM tenant")
+_PARTNERS = text("SELECT code AS id, name FROM partner WHERE retired_at IS NULL")
+_TENANTS = text("SELECT partner || '/' || code AS id, name FROM tenant WHERE retired_at IS NULL")
 _KNOWN_YEARS = text("SELECT code AS id FROM school_year")
 _YEARS = text("""
     SELECT partner || ' ' || school_year AS id, enabled, sends_to_ods, needs_roster,
@@ -30,11 +32,11 @@ _YEARS = text("""
 _BUNDLES = text("SELECT partner || ' ' || bundle_key AS id, mode, student_id_name FROM bundle_enablement")
 _PUT_PARTNER = text("""
     INSERT INTO partner (code, name) VALUES (:partner, :name)
-    ON CONFLICT (code) DO UPDATE SET name = excluded.name
+    ON CONFLICT (code) DO UPDATE SET name = excluded.name, retired_at = NULL
 """)
 _PUT_TENANT = text("""
     INSERT INTO tenant (partner, code, name) VALUES (:partner, :code, :name)
-    ON CONFLICT (partner, code) DO UPDATE SET name = excluded.name
+    ON CONFLICT (partner, code) DO UPDATE SET name = excluded.name, retired_at = NULL
 """)
 _PUT_SCHOOL_YEAR = text("INSERT INTO school_year (code) VALUES (:code) ON CONFLICT DO NOTHING")
 _PUT_YEAR = text("""
@@ -58,53 +60,56 @@ _CHANGE_ODS = text("""
     UPDATE ods SET token_url = :token_url, client_id = :client_id, client_secret = :client_secret
     WHERE id = :id
 """)
-_RETIRE_ODS = text("UPDATE ods SET retired_at = now() WHERE id = :id")
 
 
 class TenantMissing(Exception):
-    """An ODS is declared for a tenant that neither the file nor the catalog has."""
+    """An ODS is declared for a tenant that neither the declaration nor the catalog has."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One line of the plan, and the statement that makes it so. Its values may hold sealed secrets."""
-
-    sentence: str
-    statement: TextClause
-    values: Mapping[str, Any] = field(repr=False)
+class CredentialsMissing(Exception):
+    """An ODS is new or gets another address: a stored secret never goes where it was not meant to."""
 
 
 def provision(
-    connection: Connection, declared: Iterable[DeclaredPartner], sealer: Sealer, *, dry_run: bool = False
+    connection: Connection,
+    declared: Iterable[DeclaredPartner],
+    sealer: Sealer,
+    *,
+    actor: Actor,
+    dry_run: bool = False,
+    prune: Prune = KEEP,
 ) -> list[Change]:
     """Plan the changes and, unless it is a dry run, make them; returns the plan, empty when all is so.
 
-    Raises TenantMissing. Nothing is kept unless the caller's transaction commits.
+    Raises TenantMissing, CredentialsMissing. Nothing is kept unless the caller's transaction commits.
     """
     lock(connection, "provisioning")
-    plan = list(_plan(connection, list(declared), sealer))
-    if dry_run:
-        return plan
-    for change in plan:
-        connection.execute(change.statement, dict(change.values))
-    if any(change.statement is _PUT_SCHOOL_YEAR for change in plan):
-        outbox.record(connection, YEARS_CHANGED, {})
+    partners = list(declared)
+    plan = [*_plan(connection, partners, sealer, prune), *pruning.unnamed(connection, partners, prune)]
+    if not dry_run:
+        changes.apply(connection, plan, actor)
+        if any(change.statement is _PUT_SCHOOL_YEAR for change in plan):
+            outbox.record(connection, YEARS_CHANGED, {})
     return plan
 
 
-def _plan(connection: Connection, declared: list[DeclaredPartner], sealer: Sealer) -> Iterator[Change]:
+def _plan(
+    connection: Connection, declared: list[DeclaredPartner], sealer: Sealer, prune: Prune
+) -> Iterator[Change]:
     yield from _school_years(connection, declared)
     known = [_rows(connection, query) for query in (_PARTNERS, _TENANTS, _YEARS, _BUNDLES)]
     partners, tenants, years, bundles = known
     for partner in declared:
-        wish = {"name": partner.name}
-        yield from _put(
-            f"partner {partner.code}", partners.get(partner.code), wish, _PUT_PARTNER, partner=partner.code
-        )
+        stored = partners.get(partner.code)
+        wish = {"name": _name(partner.name, stored, partner.code)}
+        yield from _put("partner", partner.code, stored, wish, _PUT_PARTNER, partner=partner.code)
         yield from _tenants(partner, tenants)
         yield from _years(partner, years)
         yield from _bundles(partner, bundles)
-        yield from _connections(connection, partner, tenants, sealer)
+        there = {tenant.code for tenant in partner.tenants}
+        if not prune.parts:
+            there |= {place.partition("/")[2] for place in tenants if place.startswith(f"{partner.code}/")}
+        yield from _connections(connection, partner, there, sealer)
 
 
 def _rows(connection: Connection, query: TextClause) -> dict[str, dict[str, Any]]:
@@ -112,18 +117,30 @@ def _rows(connection: Connection, query: TextClause) -> dict[str, dict[str, Any]
     return {row.pop("id"): row for row in rows}
 
 
+def _name(wish: str | None, stored: Mapping[str, Any] | None, code: str) -> str:
+    return wish or (stored["name"] if stored else code)
+
+
 def _put(
-    what: str, stored: dict[str, Any] | None, wish: dict[str, Any], statement: TextClause, **key: Any
+    noun: str,
+    subject: str,
+    stored: dict[str, Any] | None,
+    wish: dict[str, Any],
+    statement: TextClause,
+    **key: Any,
 ) -> Iterator[Change]:
     """Plan one row: new, changed, or as it is."""
-    values = {**key, **wish}
     if stored is None:
-        shown = ", ".join(f"{name}={value}" for name, value in wish.items() if value is not None)
-        yield Change(sentence=f"+ {what}  {shown}".rstrip(), statement=statement, values=values)
-        return
-    changed = [f"{name}: {stored[name]} -> {value}" for name, value in wish.items() if stored[name] != value]
-    if changed:
-        yield Change(sentence=f"~ {what}  {', '.join(changed)}", statement=statement, values=values)
+        sign, shown = ADDED, [f"{name}={value}" for name, value in wish.items() if value is not None]
+    else:
+        differing = {name: value for name, value in wish.items() if stored[name] != value}
+        sign, shown = CHANGED, [f"{name}: {stored[name]} -> {value}" for name, value in differing.items()]
+        if not differing:
+            return
+    values = {**key, **wish}
+    yield Change(
+        sign=sign, noun=noun, subject=subject, shown=", ".join(shown), statement=statement, values=values
+    )
 
 
 def _school_years(connection: Connection, declared: list[DeclaredPartner]) -> Iterator[Change]:
@@ -131,14 +148,15 @@ def _school_years(connection: Connection, declared: list[DeclaredPartner]) -> It
     named = {year.code for partner in declared for year in partner.years}
     named |= {each.year for partner in declared for each in partner.ods}
     for code in sorted(named):
-        yield from _put(f"school year {code}", known.get(code), {}, _PUT_SCHOOL_YEAR, code=code)
+        yield from _put("school year", code, known.get(code), {}, _PUT_SCHOOL_YEAR, code=code)
 
 
 def _tenants(partner: DeclaredPartner, known: dict[str, dict[str, Any]]) -> Iterator[Change]:
     for tenant in partner.tenants:
         place = f"{partner.code}/{tenant.code}"
-        key = {"partner": partner.code, "code": tenant.code}
-        yield from _put(f"tenant {place}", known.get(place), {"name": tenant.name}, _PUT_TENANT, **key)
+        stored, key = known.get(place), {"partner": partner.code, "code": tenant.code}
+        wish = {"name": _name(tenant.name, stored, tenant.code)}
+        yield from _put("tenant", place, stored, wish, _PUT_TENANT, **key)
 
 
 def _years(partner: DeclaredPartner, known: dict[str, dict[str, Any]]) -> Iterator[Change]:
@@ -146,57 +164,69 @@ def _years(partner: DeclaredPartner, known: dict[str, dict[str, Any]]) -> Iterat
         names = ("enabled", "sends_to_ods", "needs_roster", "match_rate")
         wish = {name: getattr(year, name) for name in names}
         place, key = f"{partner.code} {year.code}", {"partner": partner.code, "school_year": year.code}
-        yield from _put(f"year {place}", known.get(place), wish, _PUT_YEAR, **key)
+        yield from _put("year", place, known.get(place), wish, _PUT_YEAR, **key)
 
 
 def _bundles(partner: DeclaredPartner, known: dict[str, dict[str, Any]]) -> Iterator[Change]:
     for bundle in partner.bundles:
         wish = {"mode": bundle.mode, "student_id_name": bundle.student_id_name}
         place, key = f"{partner.code} {bundle.key}", {"partner": partner.code, "bundle_key": bundle.key}
-        yield from _put(f"bundle {place}", known.get(place), wish, _PUT_BUNDLE, **key)
+        yield from _put("bundle", place, known.get(place), wish, _PUT_BUNDLE, **key)
 
 
 def _connections(
-    connection: Connection, partner: DeclaredPartner, tenants: Mapping[str, Any], sealer: Sealer
+    connection: Connection, partner: DeclaredPartner, tenants: set[str], sealer: Sealer
 ) -> Iterator[Change]:
     live = {(each.tenant, each.end_year): each for each in ods.live_of(connection, partner.code)}
-    declared_tenants = {tenant.code for tenant in partner.tenants}
     for wish in partner.ods:
-        if wish.tenant not in declared_tenants and f"{partner.code}/{wish.tenant}" not in tenants:
+        if wish.tenant not in tenants:
             raise TenantMissing(f"ODS of {partner.code}/{wish.tenant} {wish.year}: there is no such tenant")
         yield from _connection(partner.code, wish, live.get((wish.tenant, wish.year)), sealer)
 
 
 def _connection(partner: str, wish: DeclaredOds, stored: Ods | None, sealer: Sealer) -> Iterator[Change]:
-    what = f"ods {partner}/{wish.tenant} {wish.year}"
     if stored is not None and stored.url == wish.url:
-        yield from _credentials(what, partner, wish, stored, sealer)
+        yield from _credentials(partner, wish, stored, sealer)
         return
+    if wish.client_id is None or wish.client_secret is None:
+        raise CredentialsMissing(f"ODS of {partner}/{wish.tenant} {wish.year}: give client id and secret")
     if stored is not None:
-        sentence = f"- {what}  retired: {stored.url}"
-        yield Change(sentence=sentence, statement=_RETIRE_ODS, values={"id": stored.id})
-    key = {"partner": partner, "tenant": wish.tenant, "end_year": wish.year, "url": wish.url}
-    values = {**key, **_sealed(partner, wish, sealer)}
-    yield Change(sentence=f"+ {what}  {wish.url}", statement=_ADD_ODS, values=values)
-
-
-def _credentials(what: str, partner: str, wish: DeclaredOds, stored: Ods, sealer: Sealer) -> Iterator[Change]:
-    same = {
-        "token URL": stored.token_url == wish.token_url,
-        "client id": stored.client_id == wish.client_id,
-        "client secret": ods.has_secret(stored, wish.client_secret, sealer),
-    }
-    changed = [name for name, is_same in same.items() if not is_same]
-    if changed:
-        values = {"id": stored.id, **_sealed(partner, wish, sealer)}
-        sentence = f"~ {what}  {', '.join(changed)} changed"
-        yield Change(sentence=sentence, statement=_CHANGE_ODS, values=values)
-
-
-def _sealed(partner: str, wish: DeclaredOds, sealer: Sealer) -> dict[str, str]:
-    place = ods.context(partner, wish.tenant, wish.year)
-    return {
+        yield pruning.retire_ods(stored)
+    values = {
+        "partner": partner,
+        "tenant": wish.tenant,
+        "end_year": wish.year,
+        "url": wish.url,
         "token_url": wish.token_url,
         "client_id": wish.client_id,
-        "client_secret": sealer.seal(wish.client_secret, place),
+        "client_secret": _sealed(partner, wish, wish.client_secret, sealer),
     }
+    subject = f"{partner}/{wish.tenant} {wish.year}"
+    yield Change(sign=ADDED, noun="ods", subject=subject, shown=wish.url, statement=_ADD_ODS, values=values)
+
+
+def _credentials(partner: str, wish: DeclaredOds, stored: Ods, sealer: Sealer) -> Iterator[Change]:
+    kept = wish.client_secret is None
+    same = {
+        "token URL": stored.token_url == wish.token_url,
+        "client id": wish.client_id in (None, stored.client_id),
+        "client secret": kept or ods.has_secret(stored, wish.client_secret or "", sealer),
+    }
+    if kept and not same["token URL"]:
+        raise CredentialsMissing(f"ODS of {partner}/{wish.tenant} {wish.year}: give the client secret")
+    changed = [name for name, is_same in same.items() if not is_same]
+    if not changed:
+        return
+    secret = wish.client_secret
+    values = {
+        "id": stored.id,
+        "token_url": wish.token_url,
+        "client_id": wish.client_id or stored.client_id,
+        "client_secret": stored.client_secret if secret is None else _sealed(partner, wish, secret, sealer),
+    }
+    subject, shown = f"{partner}/{wish.tenant} {wish.year}", f"{', '.join(changed)} changed"
+    yield Change(sign=CHANGED, noun="ods", subject=subject, shown=shown, statement=_CHANGE_ODS, values=values)
+
+
+def _sealed(partner: str, wish: DeclaredOds, secret: str, sealer: Sealer) -> str:
+    return sealer.seal(secret, ods.context(partner, wish.tenant, wish.year))

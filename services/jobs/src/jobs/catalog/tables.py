@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -35,6 +36,7 @@ class PartnerYear:
     enabled: bool
     sends_to_ods: bool
     needs_roster: bool
+    match_rate: float
     ods_tenants: tuple[str, ...]
 
 
@@ -92,3 +94,25 @@ class StoredFile:
     name: str
     object_key: str
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roster:
+    """The students of a tenant in a school year, as an object in storage."""
+
+    partner: str
+    tenant: str
+    school_year: str
+    object_key: str
+    sha256: str
+    size_bytes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enablement:
+    """That a partner may use a bundle, imported or not, and how it runs there if not as imported."""
+
+    bundle: str
+    mode: str | None
+    student_id_name: str | None

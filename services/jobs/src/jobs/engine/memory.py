@@ -19,6 +19,7 @@ from jobs.engine.fence import GUARD
 from jobs.engine.tables import RUN_COLUMNS, Run, run_of
 
 CHECKPOINTS_KEPT = 20
+MAX_ANNOTATIONS_BYTES = 64 * 1024
 MAX_STATE_KEYS = 1000
 
 
@@ -85,12 +86,15 @@ _DELETE = text("DELETE FROM run_state WHERE run_id = :id AND key = :key")
 
 
 def annotate(connection: Connection, run_id: UUID, lease: int, annotations: Mapping[str, str]) -> Run:
-    """Merge annotations into the run's metadata; raises RunRefused."""
+    """Merge annotations into the run's metadata; raises RunRefused and TooManyKeys."""
     values = {"id": run_id, "lease": lease, "annotations": json.dumps(annotations)}
     row = connection.execute(_ANNOTATE, values).mappings().one_or_none()
     if row is None:
         raise fence.refusal(connection, run_id, lease)
-    return run_of(row)
+    run = run_of(row)
+    if len(json.dumps(run.metadata)) > MAX_ANNOTATIONS_BYTES:
+        raise TooManyKeys(f"the annotations of a run are at most {MAX_ANNOTATIONS_BYTES} bytes in all")
+    return run
 
 
 def save_checkpoint(connection: Connection, run_id: UUID, lease: int, state: Any, source: str) -> Checkpoint:

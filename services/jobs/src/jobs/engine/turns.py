@@ -29,7 +29,7 @@ from jobs.engine.tables import Run
 __all__ = ["NoNudge", "Nudge", "RedisNudge", "compare", "dequeue", "push", "window"]
 
 SMALLEST_WINDOW = 8
-MOST_TURNS_LOST = 50
+MOST_TURNS_LOST = 500  # a minute apart in the end: more than eight hours
 TICKET_RENEWAL = timedelta(seconds=TICKET_SECONDS - 600)
 LINE = "jobs:line:"
 EXECUTOR = "jobs:executor:"
@@ -107,7 +107,9 @@ _TAKE_BACK = Step(
     origins=_DEQUEUED,
     skips_locked=True,
     level="warning",
-    changes="turns_lost = run.turns_lost + (run.pushed_at > now() - interval '10 minutes')::int",
+    changes="turns_lost = run.turns_lost + (run.pushed_at > now() - interval '10 minutes')::int,"
+    # At once after the first loss, then ever later: a gateway that is away for an hour must cost no run.
+    " due_at = now() + make_interval(secs => least(60, power(2, least(run.turns_lost, 6)) - 1))",
 )
 _GIVE_UP = Step(
     target=Status.SYSTEM_FAILED,

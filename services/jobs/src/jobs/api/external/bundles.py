@@ -21,6 +21,9 @@ _PARTNER = [schemas.query("partner", "for whom", required=True)]
 @blp.route("", methods=["GET"])
 @blp.admits(any_scope=_ANY)
 @blp.doc(parameters=_PARTNER)
+@blp.conditional
+@blp.refuses(400, "partner query parameter is required", "invalid-query")
+@blp.refuses(404, "Partner not found: acme", "partner-not-found")
 @blp.response(200, schemas.BundleDetail(many=True))
 def list_bundles() -> ResponseReturnValue:
     """List the bundles enabled for a partner: what files and params each asks for."""
@@ -33,6 +36,10 @@ def list_bundles() -> ResponseReturnValue:
 @blp.route("/<group>/<name>", methods=["GET"])
 @blp.admits(any_scope=_ANY)
 @blp.doc(parameters=_PARTNER)
+@blp.conditional
+@blp.refuses(400, "partner query parameter is required", "invalid-query")
+@blp.refuses(404, "Partner not found: acme", "partner-not-found")
+@blp.refuses(404, "Bundle not found or not enabled for partner: assessments/NONE", "bundle-not-found")
 @blp.response(200, schemas.BundleDetail)
 def show_bundle(group: str, name: str) -> ResponseReturnValue:
     """Show one bundle enabled for a partner."""

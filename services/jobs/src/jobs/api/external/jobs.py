@@ -19,6 +19,7 @@ from jobs.engine import line
 from jobs.services import services
 
 blp = Blueprint("jobs", __name__, url_prefix="/api/v1/jobs", faulty_status=400)
+_NO_JOB = "Job not found: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11"
 
 
 @blp.route("", methods=["POST"])
@@ -27,8 +28,17 @@ blp = Blueprint("jobs", __name__, url_prefix="/api/v1/jobs", faulty_status=400)
     requestBody=schemas.body_of(schemas.JobBody, required=True),
     parameters=[schemas.query("dryRun", "`true`: check everything, store nothing, answer 200")],
 )
+@blp.repeatable
+@blp.refuses(400, "Invalid tenant. ea/nobody does not exist", "invalid-tenant")
+@blp.refuses(400, "Bundle not found or not enabled for partner: assessments/NONE", "bundle-not-found")
+@blp.refuses(400, "School year is not enabled: 2020", "school-year-not-enabled")
+@blp.refuses(400, "No ODS found for school year: 2026", "ods-not-found")
+@blp.refuses(400, "Missing required params: TEST_TYPE", "missing-required-params")
+@blp.refuses(400, "Missing required files: INPUT_FILE", "missing-required-files")
+@blp.refuses(403, "Invalid partner code: acme", "invalid-partner")
+@blp.refuses(403, "Token must include a client_id or azp claim", "missing-client-claim")
 @blp.response(201, schemas.Created)
-@blp.alt_response(200, description="`dryRun=true`: the job could be created")
+@blp.alt_response(200, schema=schemas.DryRun, description="`dryRun=true`: the job could be created")
 def create_job() -> Any:
     """Create a job.
 
@@ -63,6 +73,9 @@ def _upload_urls(job: Job) -> dict[str, str]:
 
 @blp.route("/<uid>", methods=["GET"])
 @blp.admits(scopes=("read:jobs",))
+@blp.conditional
+@blp.refuses(400, "Validation failed (uuid is expected)", "invalid-uuid")
+@blp.refuses(404, _NO_JOB, "job-not-found")
 @blp.response(200, schemas.JobDetail)
 def show_job(uid: str) -> ResponseReturnValue:
     """Show a job, its files and its runs.
@@ -79,6 +92,9 @@ def show_job(uid: str) -> ResponseReturnValue:
 
 @blp.route("/<uid>/upload-urls", methods=["POST"])
 @blp.admits(scopes=("create:jobs",))
+@blp.refuses(400, "Validation failed (uuid is expected)", "invalid-uuid")
+@blp.refuses(404, _NO_JOB, "job-not-found")
+@blp.refuses(409, "Job was already started: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11", "job-started")
 @blp.response(200, schemas.UploadUrls)
 def renew_upload_urls(uid: str) -> Any:
     """Make fresh upload URLs, as long as the job was never started."""

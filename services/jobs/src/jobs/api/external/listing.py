@@ -14,7 +14,7 @@ from jobs.assessments.status import WORDS, job_status
 from jobs.engine import line
 from jobs.services import services
 
-blp = Blueprint("listing", __name__, url_prefix="/api/v1/jobs", faulty_status=400)
+blp = Blueprint("listing", __name__, url_prefix="/api/v1/jobs", faulty_status=400, tag="Jobs")
 
 
 @blp.route("", methods=["GET"])
@@ -31,6 +31,9 @@ blp = Blueprint("listing", __name__, url_prefix="/api/v1/jobs", faulty_status=40
         schemas.query("cursor", "`next` of the page before"),
     ]
 )
+@blp.conditional
+@blp.refuses(400, "partner query parameter is required", "invalid-query")
+@blp.refuses(404, "Partner not found: acme", "partner-not-found")
 @blp.response(200, schemas.JobPage)
 def list_jobs() -> ResponseReturnValue:
     """List the jobs of a partner, newest first.

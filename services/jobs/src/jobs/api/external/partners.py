@@ -18,6 +18,8 @@ blp = Blueprint("partners", __name__, url_prefix="/api/v1/partners", faulty_stat
 
 @blp.route("/<code>", methods=["GET"])
 @blp.admits(any_scope=("read:jobs", "create:jobs"))
+@blp.conditional
+@blp.refuses(404, "Partner not found: acme", "partner-not-found")
 @blp.response(200, schemas.PartnerDetail)
 def show_partner(code: str) -> ResponseReturnValue:
     """Show a partner of the token's scope."""

@@ -24,6 +24,12 @@ class JobBody(Schema):
     params = fields.Dict(keys=fields.Str(), metadata={"example": {"TEST_TYPE": "SAT"}})
 
 
+class DryRun(Schema):
+    """A job that could be created."""
+
+    valid = fields.Bool(required=True)
+
+
 class StartBody(Schema):
     """How a job is to be run."""
 
@@ -57,7 +63,7 @@ class JobFile(Schema):
     """An input of a job."""
 
     key = fields.Str(required=True)
-    name = fields.Str(required=True)
+    name = fields.Str(required=True, metadata={"example": "results.csv"})
     uploaded = fields.Bool(required=True)
     sizeBytes = fields.Int(required=True, allow_none=True)  # noqa: N815
 
@@ -66,15 +72,15 @@ class JobClient(Schema):
     """The client that created a job."""
 
     issuer = fields.Str(required=True)
-    id = fields.Str(required=True)
-    name = fields.Str(required=True)
+    id = fields.Str(required=True, metadata={"example": "runway-api"})
+    name = fields.Str(required=True, metadata={"example": "Runway API client"})
 
 
 class RunError(Schema):
     """Why a run failed."""
 
-    code = fields.Str(required=True)
-    message = fields.Str(required=True)
+    code = fields.Str(required=True, metadata={"example": "invalid-input"})
+    message = fields.Str(required=True, metadata={"example": "Row 7 has no student id"})
 
 
 class Unmatched(Schema):

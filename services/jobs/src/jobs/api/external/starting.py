@@ -14,16 +14,23 @@ from jobs.api.external.callers import creator, job_uid
 from jobs.assessments import jobs
 from jobs.assessments.status import current_run
 from jobs.engine import family, line
+from jobs.engine.states import Status
 from jobs.engine.tables import Run
 from jobs.services import services
 
-blp = Blueprint("starting", __name__, url_prefix="/api/v1/jobs", faulty_status=400)
+blp = Blueprint("starting", __name__, url_prefix="/api/v1/jobs", faulty_status=400, tag="Jobs")
+_NO_JOB = "Job not found: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11"
 CALLER = "caller"
 
 
 @blp.route("/<uid>/start", methods=["POST"])
 @blp.admits(scopes=("create:jobs",))
 @blp.doc(requestBody=schemas.body_of(schemas.StartBody, required=False))
+@blp.repeatable
+@blp.refuses(400, "Validation failed (uuid is expected)", "invalid-uuid")
+@blp.refuses(400, "Some expected files were not found. Expected files: results.csv", "files-not-found")
+@blp.refuses(400, "Job already in progress: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11", "job-in-progress")
+@blp.refuses(404, _NO_JOB, "job-not-found")
 @blp.response(202, schemas.Started)
 def start_job(uid: str) -> Any:
     """Start a job whose files are uploaded.
@@ -75,6 +82,9 @@ def _started(run: Run) -> dict[str, Any]:
 
 @blp.route("/<uid>/cancel", methods=["POST"])
 @blp.admits(scopes=("create:jobs",))
+@blp.refuses(400, "Validation failed (uuid is expected)", "invalid-uuid")
+@blp.refuses(404, _NO_JOB, "job-not-found")
+@blp.refuses(409, "Job is not in progress: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11", "job-not-running")
 @blp.response(202, schemas.Started)
 def cancel_job(uid: str) -> Any:
     """Stop the job's live run: at once when nobody works on it, else as soon as its executor hears of it."""
@@ -84,6 +94,8 @@ def cancel_job(uid: str) -> Any:
         if run is None or run.is_final:
             raise jobs.JobNotRunning(job.uid)
         run = family.request_cancel(connection, run.id)
+        if run.is_final and run.status is not Status.CANCELED:  # it ended while we looked
+            raise jobs.JobNotRunning(job.uid)
     services().nudge.run(run.id)
     services().nudge.deliveries()
     return _canceled(run), {"Location": f"/v1/runs/{run.id}"}

@@ -18,6 +18,13 @@ from jobs.engine.tables import Run
 
 WORKS = {"kinds": ("run",), "scopes": (WORK,)}
 CLAIMS = {"kinds": ("run",), "scopes": (CLAIM,)}
+FENCE = (
+    (401, "run token is stale", "unauthorized"),
+    (403, "token does not match run ID", "token-does-not-match-run"),
+    (404, "Run not found: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11", "run-not-found"),
+    (409, "run is not executing", "run-not-executing"),
+    (410, "run has reached a terminal state", "run-is-final"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

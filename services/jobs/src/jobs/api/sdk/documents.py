@@ -89,6 +89,27 @@ class EventSchema(Schema):
     created_at = fields.Str(required=True)
 
 
+class KeptCheckpointSchema(Schema):
+    """A checkpoint of a run."""
+
+    id = fields.Str(required=True, metadata={"example": "3"})
+    run_id = fields.UUID(required=True)
+    sequence = fields.Int(required=True)
+    source = fields.Str(required=True, metadata={"example": "sdk"})
+    state = fields.Raw(required=True, allow_none=True)
+    created_at = fields.Str(required=True)
+
+
+class KeptValueSchema(Schema):
+    """A key of a run's state; `state_key` is the same once more."""
+
+    run_id = fields.UUID(required=True)
+    state_key = fields.Str(required=True, metadata={"example": "last_page"})
+    key = fields.Str(required=True, metadata={"example": "last_page"})
+    value = fields.Raw(required=True, allow_none=True, metadata={"example": 7})
+    updated_at = fields.Str(required=True)
+
+
 def run_document(run: Run) -> dict[str, Any]:
     """Write a run. It holds no secret and no URL: what is stored has none."""
     backoff = retry.backoff_of(run.retry)

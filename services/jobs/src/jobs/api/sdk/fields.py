@@ -25,14 +25,22 @@ class Body(Schema):
 class Number(fields.Field[float]):
     """A JSON number."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, metadata={"type": "number"})
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValidationError(NOT_A_NUMBER)
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValidationError(NOT_A_NUMBER)
         return value
 
 
 class Flag(fields.Field[bool]):
     """`true` or `false`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, metadata={"type": "boolean"})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> bool:
         if not isinstance(value, bool):

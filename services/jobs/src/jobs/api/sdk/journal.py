@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from common.api import Blueprint
 from common.database import transaction
 from common.idempotency import once
-from jobs.api.sdk.callers import WORKS, Caller, caller_of, own_run_only
+from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only
 from jobs.api.sdk.documents import EventSchema, event_document
 from jobs.api.sdk.fields import AnyJson, Body, Number, at_most, size_bytes, within
 from jobs.api.sdk.secrets import secrets_of
@@ -23,7 +23,14 @@ from jobs.services import services
 LEVELS = ("trace", "debug", "info", "notice", "warn", "warning", "error", "fatal", "critical")
 LONGEST_NAME = 128
 
-blp = Blueprint("journal", __name__, url_prefix="/sdk/v1/runs/<run_id>", faulty_status=422)
+blp = Blueprint(
+    "journal",
+    __name__,
+    url_prefix="/sdk/v1/runs/<run_id>",
+    faulty_status=422,
+    tag="Executor",
+    refusals=FENCE,
+)
 blp.before_request(own_run_only)
 
 
@@ -60,10 +67,16 @@ class ProgressSchema(Body):
     eta_secs = Number(allow_none=True, validate=within(0, 10**9))
 
 
+_ONE_OR_MORE = {"anyOf": [EventSchema, {"type": "array", "items": EventSchema}]}
+LOGGED = {"201": {"content": {"application/json": {"schema": _ONE_OR_MORE}}}}
+
+
 @blp.route("/log", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
 @blp.arguments(LogSchema)
 @blp.response(201)
+@blp.doc(responses=LOGGED)
 def log(body: dict[str, Any], run_id: str) -> Any:
     """Append to the run's log: one line, or up to 500 in one call. The answer is the event, or the events.
 
@@ -91,6 +104,7 @@ def _entry(entry: Mapping[str, Any], secrets: Collection[str]) -> Entry:
 
 @blp.route("/progress", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
 @blp.arguments(ProgressSchema)
 @blp.response(201, EventSchema)
 def progress(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:

@@ -12,12 +12,14 @@ from common.api import Blueprint
 from common.clock import rfc3339
 from common.database import transaction
 from common.idempotency import once
-from jobs.api.sdk.callers import CLAIMS, WORKS, Caller, caller_of, own_run_only, run_once
+from common.sealing import CannotUnseal
+from jobs.api.sdk.callers import CLAIMS, FENCE, WORKS, Caller, caller_of, own_run_only, run_once
 from jobs.api.sdk.documents import RunSchema, run_document
 from jobs.api.sdk.fields import AnyJson, Body, Flag, at_most, size_bytes
 from jobs.api.sdk.journal import ProgressSchema, reached
 from jobs.api.sdk.secrets import run_secrets, secrets_of
 from jobs.engine import journal, leases, memory
+from jobs.engine.fence import RunRefused
 from jobs.engine.leases import Beat, Failure, WorkOrder
 from jobs.engine.redaction import redact, secrets_in
 from jobs.engine.run_tokens import GRACE_SECONDS
@@ -26,7 +28,14 @@ from jobs.services import services
 
 LONGEST_ERROR = 16_384
 
-blp = Blueprint("lifecycle", __name__, url_prefix="/sdk/v1/runs/<run_id>", faulty_status=422)
+blp = Blueprint(
+    "lifecycle",
+    __name__,
+    url_prefix="/sdk/v1/runs/<run_id>",
+    faulty_status=422,
+    tag="Executor",
+    refusals=FENCE,
+)
 blp.before_request(own_run_only)
 
 
@@ -57,7 +66,11 @@ class FailSchema(Body):
 
     error = fields.Str(required=True)
     error_class = fields.Str(allow_none=True, validate=at_most(128, "bytes", size_bytes))
-    code = fields.Str(allow_none=True, validate=at_most(128, "bytes", size_bytes))
+    code = fields.Str(
+        allow_none=True,
+        validate=at_most(128, "bytes", size_bytes),
+        metadata={"example": "invalid-input"},
+    )
     retryable = Flag(allow_none=True)
 
 
@@ -86,6 +99,8 @@ class BeatSchema(Schema):
 
 @blp.route("/claim", methods=["POST"])
 @blp.admits(**CLAIMS)
+@blp.repeatable
+@blp.refuses(409, "run was claimed by another executor", "claim-refused")
 @blp.arguments(ClaimSchema)
 @blp.response(200, ClaimedSchema)
 def claim(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
@@ -131,7 +146,7 @@ def _claim_answer(run: Run, order: WorkOrder) -> dict[str, Any]:
 
 @blp.route("/payload", methods=["GET"])
 @blp.admits(**WORKS)
-@blp.response(200)
+@blp.response(200, description="The payload as the claim answered it")
 def payload(run_id: str) -> Any:
     """Give the payload again, with fresh URLs."""
     caller = caller_of(run_id)
@@ -175,6 +190,7 @@ def _beat_answer(caller: Caller, beat: Beat, renewed: Run | None) -> dict[str, A
 
 @blp.route("/complete", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
 @blp.arguments(CompleteSchema)
 @blp.response(200, RunSchema)
 def complete(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
@@ -188,12 +204,13 @@ def complete(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
 
 
 def _complete(connection: Connection, caller: Caller, result: Any, named: list[str]) -> Run:
-    clean = redact(result, _known(caller))
+    clean = redact(result, _known(connection, caller))
     return leases.complete(connection, caller.run, caller.lease, result=clean, named_sets=named)
 
 
 @blp.route("/fail", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
 @blp.arguments(FailSchema)
 @blp.response(200, RunSchema)
 def fail(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
@@ -210,7 +227,7 @@ def fail(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
 
 def _fail(connection: Connection, caller: Caller, body: Mapping[str, Any]) -> Run:
     failure = Failure(
-        error=redact(body["error"], _known(caller))[:LONGEST_ERROR],
+        error=redact(body["error"], _known(connection, caller))[:LONGEST_ERROR],
         error_class=body.get("error_class"),
         error_code=body.get("code"),
         retryable=body.get("retryable"),
@@ -218,9 +235,12 @@ def _fail(connection: Connection, caller: Caller, body: Mapping[str, Any]) -> Ru
     return leases.fail(connection, caller.run, caller.lease, failure)
 
 
-def _known(caller: Caller) -> frozenset[str]:
-    # An end must not fail because the work order cannot be made any more: what looks secret goes anyway.
-    return run_secrets().recall(caller.run, caller.lease) or frozenset()
+def _known(connection: Connection, caller: Caller) -> frozenset[str]:
+    try:
+        return secrets_of(connection, caller.run, caller.lease)
+    except (RunRefused, CannotUnseal):
+        # An end must not fail because the work order cannot be made any more: what looks secret goes anyway.
+        return frozenset()
 
 
 def _tell_of_end(run_id: UUID) -> None:

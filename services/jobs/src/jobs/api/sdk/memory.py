@@ -13,8 +13,8 @@ from common.clock import rfc3339
 from common.database import transaction
 from common.idempotency import once
 from common.problems import bad_request, not_found
-from jobs.api.sdk.callers import WORKS, Caller, caller_of, own_run_only, run_once
-from jobs.api.sdk.documents import RunSchema, run_document
+from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only, run_once
+from jobs.api.sdk.documents import KeptCheckpointSchema, KeptValueSchema, RunSchema, run_document
 from jobs.api.sdk.fields import AnyJson, Body, at_most, size_bytes
 from jobs.engine import leases, memory
 from jobs.engine.memory import Checkpoint, StateValue, TooManyKeys
@@ -27,7 +27,14 @@ LONGEST_STATE_KEY_BYTES = 256
 LONGEST_STATE_BYTES = 64 * 1024
 _KEY = re.compile(r"[^/\\?#%\s\x00-\x1f\x7f-\x9f]+")
 
-blp = Blueprint("memory", __name__, url_prefix="/sdk/v1/runs/<run_id>", faulty_status=422)
+blp = Blueprint(
+    "memory",
+    __name__,
+    url_prefix="/sdk/v1/runs/<run_id>",
+    faulty_status=422,
+    tag="Executor",
+    refusals=FENCE,
+)
 blp.before_request(own_run_only)
 
 
@@ -54,6 +61,8 @@ class AnnotationsSchema(Schema):
 
 @blp.route("/annotate", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
+@blp.refuses(400, "1 to 50 annotations are set at once", "limit-exceeded")
 @blp.arguments(AnnotationsSchema)
 @blp.response(200, RunSchema)
 def annotate(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
@@ -82,8 +91,10 @@ def _annotations(body: dict[str, Any]) -> dict[str, str]:
 
 @blp.route("/checkpoint", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
+@blp.refuses(404, "This checkpoint is no longer kept")
 @blp.arguments(CheckpointSchema)
-@blp.response(201)
+@blp.response(201, KeptCheckpointSchema)
 def save_checkpoint(body: dict[str, Any], run_id: str) -> Any:
     """Keep a state that a later attempt may begin from; the last 20 are kept."""
     caller = caller_of(run_id)
@@ -109,7 +120,8 @@ def _saved_once(connection: Connection, caller: Caller, body: Mapping[str, Any])
 
 @blp.route("/checkpoint", methods=["GET"])
 @blp.admits(**WORKS)
-@blp.response(200)
+@blp.refuses(404, "This run has no checkpoint")
+@blp.response(200, KeptCheckpointSchema)
 def last_checkpoint(run_id: str) -> Any:
     """Give the newest checkpoint, whichever attempt left it."""
     caller = caller_of(run_id)
@@ -123,8 +135,10 @@ def last_checkpoint(run_id: str) -> Any:
 
 @blp.route("/state", methods=["POST"])
 @blp.admits(**WORKS)
+@blp.repeatable
+@blp.refuses(400, "a value has at most 65536 bytes", "limit-exceeded")
 @blp.arguments(StateSchema)
-@blp.response(201)
+@blp.response(201, KeptValueSchema)
 def put_state(body: dict[str, Any], run_id: str) -> Any:
     """Set a key of the run's state, which survives retries."""
     caller = caller_of(run_id)
@@ -155,7 +169,7 @@ def _put_once(connection: Connection, caller: Caller, key: str, value: Any) -> S
 
 @blp.route("/state", methods=["GET"])
 @blp.admits(**WORKS)
-@blp.response(200)
+@blp.response(200, KeptValueSchema(many=True))
 def state(run_id: str) -> Any:
     """Give the whole state, ordered by key."""
     caller = caller_of(run_id)
@@ -166,7 +180,9 @@ def state(run_id: str) -> Any:
 
 @blp.route("/state/<key>", methods=["GET"])
 @blp.admits(**WORKS)
-@blp.response(200)
+@blp.refuses(400, "a key has 1 to 256 bytes, no space and none of / \\ ? # %", "invalid-key")
+@blp.refuses(404, "The run's state has no such key")
+@blp.response(200, KeptValueSchema)
 def state_value(run_id: str, key: str) -> Any:
     """Give one key of the state."""
     caller = caller_of(run_id)
@@ -180,6 +196,7 @@ def state_value(run_id: str, key: str) -> Any:
 
 @blp.route("/state/<key>", methods=["DELETE"])
 @blp.admits(**WORKS)
+@blp.refuses(400, "a key has 1 to 256 bytes, no space and none of / \\ ? # %", "invalid-key")
 @blp.response(204)
 def delete_state(run_id: str, key: str) -> None:
     """Remove a key; removing what is not there is fine."""
