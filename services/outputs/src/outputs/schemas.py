@@ -24,17 +24,22 @@ class OutputSetSchema(Schema):
 
 
 class DownloadLinksSchema(Schema):
-    downloadLinks = fields.Dict(keys=fields.String(), values=fields.Url(), required=True)  # noqa: N815
+    downloadLinks = fields.Dict(  # noqa: N815
+        keys=fields.String(),
+        values=fields.Url(),
+        required=True,
+        metadata={"example": {"studentAssessments.jsonl": "https://files.example/signed"}},
+    )
 
 
 class DeclaredFileSchema(_Lenient):
-    name = fields.String(required=True)
+    name = fields.String(required=True, metadata={"example": "studentAssessments.jsonl"})
     size_bytes = fields.Integer(required=True, strict=True, validate=validate.Range(min=1))
     sha256 = fields.String(required=True, metadata={"description": "64 digits of lower-case hex"})
 
 
 class NewSetSchema(_Lenient):
-    name = fields.String(required=True)
+    name = fields.String(required=True, metadata={"example": "results"})
     kind = fields.String(load_default=RESULT, validate=validate.OneOf((RESULT, REPORT)))
     files = fields.List(fields.Nested(DeclaredFileSchema), required=True)
     sentToOds = fields.Boolean(load_default=False, truthy={True}, falsy={False})  # noqa: N815
@@ -51,8 +56,8 @@ class DeclaredSetSchema(Schema):
 class SealedSetSchema(Schema):
     uid = fields.UUID(required=True)
     kind = fields.String(required=True)
-    name = fields.String(required=True)
-    status = fields.String(required=True)
+    name = fields.String(required=True, metadata={"example": "results"})
+    status = fields.String(required=True, metadata={"enum": ["sealed"]})
 
 
 class JobSchema(_Lenient):

@@ -29,9 +29,11 @@ MAX_NAME_BYTES = 900  # an object's key has at most 1024, with run, lease and se
 MAX_FILE_BYTES = 50 * 1024**3
 LOOK_UPS_AT_ONCE = 8
 
+MAX_SETS = 1000  # a lease; `complete` names no more
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 _HAS_ENDED = text("SELECT EXISTS (SELECT FROM outcome WHERE run_id = :run_id)")
+_COUNT = text("SELECT count(*) FROM output_set WHERE run_id = :run_id AND lease = :lease")
 _ADD_SET = text("""
     INSERT INTO output_set (uid, run_id, lease, kind, name, sent_to_ods)
     VALUES (:uid, :run_id, :lease, :kind, :name, :sent_to_ods)
@@ -160,6 +162,8 @@ def declare(connection: Connection, new: NewSet) -> tuple[OutputSet, bool]:
 
 
 def _add(connection: Connection, new: NewSet) -> OutputSet:
+    if connection.execute(_COUNT, {"run_id": new.run_id, "lease": new.lease}).scalar_one() >= MAX_SETS:
+        raise LimitsExceeded({"name": [f"a run makes at most {MAX_SETS} output sets"]})
     uid = ids.new_uid()
     values = {name: getattr(new, name) for name in ("run_id", "lease", "kind", "name", "sent_to_ods")}
     connection.execute(_ADD_SET, {"uid": uid, **values})

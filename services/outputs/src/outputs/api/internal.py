@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from common import database, ids
+from common import database, idempotency, ids
 from common.api import Blueprint
 from common.database import transaction
 from common.problems import bad_request
@@ -12,6 +12,8 @@ from outputs import publication, tables
 from outputs.publication import Labels, Outcome
 from outputs.schemas import AnsweredSchema, OutcomeSchema, SchoolYearsSchema
 from outputs.services import services
+
+FORGOTTEN_AT_ONCE = 100
 
 blp = Blueprint("internal", __name__, url_prefix="/internal", faulty_status=400)
 
@@ -29,6 +31,7 @@ def put_outcome(body: dict[str, Any], run: str) -> Mapping[str, Any]:
     outcome = _outcome(run, body)
     with transaction(services().engine) as connection:
         recorded = publication.record(connection, outcome)
+        idempotency.forget_old(connection, most=FORGOTTEN_AT_ONCE)
     if recorded.leftovers:
         publication.remove(services().store, recorded.leftovers)
         with transaction(services().engine) as connection:

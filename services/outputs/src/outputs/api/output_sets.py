@@ -46,6 +46,9 @@ PARAMETERS = [
 @blp.route("", methods=["GET"])
 @blp.doc(parameters=PARAMETERS)
 @blp.admits(scopes=("read:jobs",))
+@blp.conditional
+@blp.refuses(400, "partner query parameter is required", "invalid-query")
+@blp.refuses(404, "Partner not found: acme", "partner-not-found")
 @blp.response(200, OutputSetSchema(many=True))
 def list_output_sets() -> Response:
     """List the output sets of a partner's successful runs, oldest first.
@@ -88,6 +91,8 @@ def _next_page(cursor: str) -> str:
 
 @blp.route("/<set_uid>/download-links", methods=["POST"])
 @blp.admits(scopes=("read:jobs:output-files",))
+@blp.refuses(400, "Validation failed (uuid is expected)", "invalid-uuid")
+@blp.refuses(404, "Output file set not found", "output-set-not-found")
 @blp.response(200, DownloadLinksSchema)
 def make_download_links(set_uid: str) -> Mapping[str, Any]:
     """Make a link to each file of a published set, in stored order. Links are good for an hour."""
