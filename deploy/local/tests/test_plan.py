@@ -4,6 +4,7 @@ import pytest
 
 from stack.checkout import repository_root
 from stack.layout import Layout
+from stack.plan import with_argument, with_verb
 from stack.ports import Ports
 from stack.processes import Options, Plan
 from stack.running import Stack, make_stack
@@ -70,3 +71,10 @@ def test_the_clients_shown_are_the_clients_seeded() -> None:
     assert all(
         f"client_id: {name}" in text and f"secret: {secret}" in text for name, secret, _ in EXAMPLE_CLIENTS
     )
+
+
+def test_another_command_of_a_service_is_told_what_its_sibling_is(plan: Plan) -> None:
+    seed = plan.seed("import-bundles")
+    roster = with_argument(with_verb(seed, "roster"), "roster.jsonl", "--year=2026")
+    assert roster.command[-4:] == ("jobs.cli", "roster", "roster.jsonl", "--year=2026")
+    assert roster.environment == seed.environment

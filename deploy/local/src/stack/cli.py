@@ -12,6 +12,9 @@ from stack.errors import CommandFailed, NotReady, StackError
 from stack.layout import layout_from
 from stack.progress import Terminal
 
+FLAGS = ("dry_run", "prune", "prune_partners")
+PLACES = ("partner", "tenant", "year", "bundle", "name")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a problem of the user's is one sentence and status 1."""
@@ -43,7 +46,15 @@ def _call(asked: argparse.Namespace, terminal: Terminal) -> Call:
         name=getattr(asked, "name", None) or "",
         source=getattr(asked, "source", ""),
         ref=getattr(asked, "ref", None) or "",
+        options=_options(asked),
     )
+
+
+def _options(asked: argparse.Namespace) -> tuple[str, ...]:
+    """Write the options that are handed on to a command of the jobs service."""
+    given = {name.replace("_", "-"): getattr(asked, name, None) for name in (*FLAGS, *PLACES)}
+    flags = [f"--{name}" for name, value in given.items() if value is True]
+    return (*flags, *(f"--{name}={value}" for name, value in given.items() if value and value is not True))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +69,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     subs["logs"].add_argument("name", nargs="?", help="one process; all without it")
     subs["provision"].add_argument("source", metavar="FILE", help="see deploy/local/partners.yaml")
+    for flag in FLAGS:
+        subs["provision"].add_argument(f"--{flag.replace('_', '-')}", action="store_true")
+    subs["roster"].add_argument("source", metavar="FILE", help="JSONL, one student a line")
+    subs["mapping"].add_argument("source", metavar="FILE", help="CSV with a header")
+    for name in ("partner", "tenant"):
+        subs["roster"].add_argument(f"--{name}", required=True)
+        subs["mapping"].add_argument(f"--{name}", required=True)
+    subs["roster"].add_argument("--year", required=True, help="the year the school year ends in")
+    subs["mapping"].add_argument("--bundle", required=True, help="for example assessments/PSAT_SAT")
+    subs["mapping"].add_argument("--name", help="what the bundle calls it, if not as the file is called")
     subs["bundles"].add_argument("source", metavar="SOURCE", help="a folder or the URL of a git repository")
     subs["bundles"].add_argument("--ref", help="branch, tag or commit of the repository")
     return parser

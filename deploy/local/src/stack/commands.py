@@ -12,7 +12,7 @@ from typing import Any
 from stack.errors import StackError
 from stack.layout import Layout, make_folders
 from stack.logs import follow, tail
-from stack.plan import with_argument
+from stack.plan import with_argument, with_verb
 from stack.ports import ports_from
 from stack.processes import Command, Options, Process
 from stack.progress import Terminal
@@ -41,6 +41,7 @@ class Call:
     name: str = ""
     source: str = ""
     ref: str = ""
+    options: tuple[str, ...] = ()
 
 
 def up(call: Call) -> None:
@@ -113,7 +114,7 @@ def provision(call: Call) -> None:
     """Declare the partners, tenants, school years and ODS connections of a file."""
     stack = _running(call)
     file = str(Path(call.source).absolute())
-    stack.run_aloud(_told_all(call, with_argument(stack.plan.seed("provision"), file)))
+    stack.run_aloud(_told_all(call, with_argument(stack.plan.seed("provision"), file, *call.options)))
 
 
 def bundles(call: Call) -> None:
@@ -122,6 +123,23 @@ def bundles(call: Call) -> None:
     source = str(Path(call.source).absolute()) if Path(call.source).exists() else call.source
     reference = ("--ref", call.ref) if call.ref else ()
     stack.run_aloud(_told_all(call, with_argument(stack.plan.seed("import-bundles"), source, *reference)))
+
+
+def roster(call: Call) -> None:
+    """Put the roster of a partner's tenant in a school year."""
+    _jobs_command(call, "roster")
+
+
+def mapping(call: Call) -> None:
+    """Put a tenant's descriptor mapping for a bundle."""
+    _jobs_command(call, "mapping")
+
+
+def _jobs_command(call: Call, name: str) -> None:
+    stack = _running(call)
+    command = with_verb(stack.plan.seed("import-bundles"), name)
+    file = str(Path(call.source).absolute())
+    stack.run_aloud(_told_all(call, with_argument(command, file, *call.options)))
 
 
 COMMANDS: Mapping[str, Callable[[Call], None]] = {
@@ -133,6 +151,8 @@ COMMANDS: Mapping[str, Callable[[Call], None]] = {
     "migrate": migrate,
     "provision": provision,
     "bundles": bundles,
+    "roster": roster,
+    "mapping": mapping,
 }
 
 

@@ -62,7 +62,13 @@ def make_folders(layout: Layout) -> None:
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
         layout.root.chmod(0o711)
-        for folder in (layout.secrets, layout.logs, layout.temporary, layout.supervisor):
+        for folder in (
+            layout.secrets,
+            layout.logs,
+            layout.temporary,
+            layout.supervisor,
+            layout.root / "work",
+        ):
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _unusable(layout, error.strerror or "it cannot be made") from error

@@ -99,3 +99,8 @@ def _example_ods(secrets: Secrets) -> dict[str, str]:
 def with_argument(command: Command, *arguments: str) -> Command:
     """Give a seeding another file or folder, and options, than the local stack's own."""
     return replace(command, command=(*command.command[:-1], *arguments))
+
+
+def with_verb(command: Command, verb: str) -> Command:
+    """Make another command of the same program, told the same."""
+    return replace(command, name=verb, command=(*command.command[:-2], verb, command.command[-1]))

@@ -64,6 +64,7 @@ def services(facts: Facts, options: Options) -> list[Process]:
 def gateway(facts: Facts) -> dict[str, str]:
     ports = facts.ports
     return {
+        "WEB_THREADS": "32",  # a slow client holds one of its threads
         "OAUTH2_ISSUER": facts.issuer_url,
         "OAUTH2_AUDIENCE": AUDIENCE,
         "ISSUER_URL": facts.issuer_url,
@@ -92,6 +93,7 @@ def jobs(facts: Facts) -> dict[str, str]:
     return {
         **TIMEOUTS,
         **_storage(facts, "jobs"),
+        "ODS_ALLOWED_HOSTS": "127.0.0.0/8 ::1",
         **facts.files(
             DATABASE_URL="database-url-jobs",
             REDIS_URL="redis-url-jobs",

@@ -13,6 +13,7 @@ from common.clock import Clock, SystemClock
 from common.principal import Principal
 from gateway import routes, sources, tokens
 from gateway.admission import Admission
+from gateway.api import documentation
 from gateway.api.token import blp as token_blueprint
 from gateway.config import Settings
 from gateway.forward import Upstreams
@@ -26,12 +27,13 @@ TARGETS = ("jobs", "outputs", "issuer", routes.GATEWAY)
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the gateway works with."""
+    """What the gateway works with. `document` is the OpenAPI document it shows."""
 
     admission: Admission
     upstreams: Upstreams
     clock: Clock
     client_silence_seconds: float = 30.0
+    document: bytes = b"{}"
 
 
 def build_services(settings: Settings, clock: Clock) -> Services:
@@ -52,6 +54,7 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         upstreams=Upstreams(settings.upstreams),
         clock=clock,
         client_silence_seconds=settings.client_silence_seconds,
+        document=documentation.document(settings.public_url),
     )
 
 
@@ -98,6 +101,7 @@ def create_app(services: Services | None) -> Flask:
         names_probes=False,
     )
     if services:
+        app.register_blueprint(documentation.pages(services.document))
         lane = Lane(
             app.wsgi_app,
             services.admission,

@@ -20,7 +20,9 @@ class VerifiedSchema(Schema):
     valid = fields.Boolean(required=True)
     message = fields.String(required=True, metadata={"example": "Token is valid for partner: ea"})
     client_id = fields.String(required=True, allow_none=True, data_key="clientId")
-    client_name = fields.String(required=True, allow_none=True, data_key="clientName")
+    client_name = fields.String(
+        required=True, allow_none=True, data_key="clientName", metadata={"example": "Runway API client"}
+    )
     issuer = fields.String(required=True)
     partners = fields.List(fields.String(), required=True)
     scopes = fields.List(fields.String(), required=True)
@@ -29,6 +31,8 @@ class VerifiedSchema(Schema):
 
 @blp.route("/verify", methods=["POST"])
 @blp.admits(any_scope=ANY_SCOPE)
+@blp.refuses(400, "The body ended early or is not framed correctly", "body-cut-short")
+@blp.refuses(503, "External API is disabled.", "external-api-disabled")
 @blp.response(200, VerifiedSchema)
 def verify_token() -> dict[str, Any]:
     """Verify the token of this request.

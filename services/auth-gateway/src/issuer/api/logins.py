@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 
 from common.api import Blueprint
 from issuer import grants
+from issuer.api import schemas
 from issuer.api.realms import answer, no_store
 from issuer.api.requests import json_object, parameters
 from issuer.logins import login
 from issuer.services import services
 
-blp = Blueprint("logins", __name__, description="Other login forms")
+blp = Blueprint("logins", __name__, tag="Login")
 
 _NAMES = {"granttype": "grant_type", "appid": "client_id", "clientid": "client_id"}
 _NAMES |= {"appsecret": "client_secret", "clientsecret": "client_secret", "scope": "scope"}
@@ -22,6 +23,10 @@ _NAMES |= {"appsecret": "client_secret", "clientsecret": "client_secret", "scope
 @blp.route("/oauth/token", methods=["POST"])
 @blp.route("/api/v2/token", methods=["POST"])
 @blp.admits(anyone=True)
+@blp.doc(requestBody=schemas.body(schemas.TokenRequest, form=True))
+@blp.alt_response(400, schema=schemas.LoginError, description="The login is not a proper one")
+@blp.alt_response(401, schema=schemas.LoginError, description="Unknown client or wrong secret")
+@blp.response(200, schemas.TokenAnswer)
 def token() -> ResponseReturnValue:
     """Give a client application a token: the realm's token endpoint under a shorter address."""
     return answer(
@@ -31,6 +36,10 @@ def token() -> ResponseReturnValue:
 
 @blp.route("/api/v1/token", methods=["POST"])
 @blp.admits(anyone=True)
+@blp.doc(requestBody=schemas.body(schemas.AppTokenRequest, form=False))
+@blp.alt_response(400, schema=schemas.LoginError, description="The login is not a proper one")
+@blp.alt_response(401, schema=schemas.LoginError, description="Unknown client or wrong secret")
+@blp.response(200, schemas.AppTokenAnswer)
 def app_token() -> ResponseReturnValue:
     """Give an application a token for `{"grantType", "AppId", "AppSecret"}`; names in any case."""
     made = login(services(), grants.read(translated(json_object(request)), ""))

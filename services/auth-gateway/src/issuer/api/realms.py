@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 from common.api import Blueprint
 from common.problems import not_found
 from issuer import grants
+from issuer.api import schemas
 from issuer.api.requests import parameters
 from issuer.grants import SOCIAL_SCOPES
 from issuer.logins import Login, login
 from issuer.services import services
 
-blp = Blueprint("realms", __name__, description="OAuth2 and OpenID Connect")
+blp = Blueprint("realms", __name__, tag="Login")
 
 PREFIXES = ("/realms", "/auth/realms")
 KEYS_MAX_AGE_SECONDS = 60
@@ -68,6 +69,8 @@ def _require(realm: str) -> None:
 @blp.route("/realms/<realm>/.well-known/openid-configuration")
 @blp.route("/auth/realms/<realm>/.well-known/openid-configuration")
 @blp.admits(anyone=True)
+@blp.refuses(404, "Realm not found: other", "realm-not-found")
+@blp.response(200, schemas.Discovery)
 def discovery(realm: str) -> ResponseReturnValue:
     """Describe the realm: its issuer and where its endpoints are."""
     _require(realm)
@@ -77,6 +80,8 @@ def discovery(realm: str) -> ResponseReturnValue:
 @blp.route("/realms/<realm>/protocol/openid-connect/certs")
 @blp.route("/auth/realms/<realm>/protocol/openid-connect/certs")
 @blp.admits(anyone=True)
+@blp.refuses(404, "Realm not found: other", "realm-not-found")
+@blp.response(200, schemas.KeySet)
 def certs(realm: str) -> ResponseReturnValue:
     """List the public keys of the realm as a JWK set (RFC 7517)."""
     _require(realm)
@@ -87,6 +92,11 @@ def certs(realm: str) -> ResponseReturnValue:
 @blp.route("/realms/<realm>/protocol/openid-connect/token", methods=["POST"])
 @blp.route("/auth/realms/<realm>/protocol/openid-connect/token", methods=["POST"])
 @blp.admits(anyone=True)
+@blp.refuses(404, "Realm not found: other", "realm-not-found")
+@blp.doc(requestBody=schemas.body(schemas.TokenRequest, form=True))
+@blp.alt_response(400, schema=schemas.LoginError, description="The login is not a proper one")
+@blp.alt_response(401, schema=schemas.LoginError, description="Unknown client or wrong secret")
+@blp.response(200, schemas.TokenAnswer)
 def token(realm: str) -> ResponseReturnValue:
     """Give a client application a token for its credentials.
 
