@@ -45,8 +45,12 @@ class Client:
         self._credentials = {"client_id": client_id, "client_secret": secret}
         self.token = self._new_token()
 
-    def _new_token(self) -> str:
-        form = urlencode({"grant_type": "client_credentials", **self._credentials})
+    def narrowed(self, scope: str) -> str:
+        """Get a token of this client that has these scopes only."""
+        return self._new_token(scope=scope)
+
+    def _new_token(self, **asked: str) -> str:
+        form = urlencode({"grant_type": "client_credentials", **self._credentials, **asked})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = self._http.request("POST", self._token_url, body=form, headers=headers)
         token: str = json.loads(answer.data)["access_token"]
