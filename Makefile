@@ -5,12 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The only step that asks a package index: each file of hashed pins is installed as it is written.
 LOCK   := requirements/dev.txt
-PACKAGES := libs/common services/auth-gateway services/jobs services/outputs services/executor deploy/local
+PACKAGES := libs/common libs/client services/auth-gateway services/jobs services/outputs services/executor deploy/local
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs reset migrate provision bundles test faults check format openapi bench lock
+.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults browser check format openapi bench lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,17 +42,33 @@ reset: install ## Stop the stack and delete its data
 migrate: install ## Bring every service's schema to this release
 	@$(BIN)/python -m stack migrate
 
-provision: install ## Declare partners, tenants, school years and ODS connections (FILE=partners.yaml)
-	@$(BIN)/python -m stack provision $(FILE)
+provision: install ## Declare partners, tenants, years, ODS (FILE=partners.yaml, DRY_RUN=1, PRUNE=1 or PRUNE=partners)
+	@$(BIN)/python -m stack provision $(FILE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) \
+	  $(if $(filter-out 0,$(PRUNE)),--prune) $(if $(filter partners,$(PRUNE)),--prune-partners)
 
 bundles: install ## Import bundles (SOURCE=folder or git URL, REF=branch or tag)
 	@$(BIN)/python -m stack bundles $(SOURCE) $(if $(REF),--ref $(REF))
+
+bundles-table: install ## Try every bundle of a folder on its sample, write docs/bundles.md (SOURCE=, KEEP=1 goes on)
+	@$(BIN)/python tools/bundles_table.py $(if $(KEEP),--keep) $(SOURCE)
+
+roster: install ## Put a roster (FILE=roster.jsonl PARTNER= TENANT= YEAR=)
+	@$(BIN)/python -m stack roster $(FILE) --partner "$(PARTNER)" --tenant "$(TENANT)" --year "$(YEAR)"
+
+mapping: install ## Put a descriptor mapping (FILE=gradeLevelDescriptors.csv PARTNER= TENANT= BUNDLE=)
+	@$(BIN)/python -m stack mapping $(FILE) --partner "$(PARTNER)" --tenant "$(TENANT)" --bundle "$(BUNDLE)" \
+	  $(if $(NAME),--name "$(NAME)")
 
 test: install ## Run every test, real servers included
 	@$(BIN)/python -m pytest
 
 faults: install ## Kill each part in mid-job with earthmover at work on 50,000 rows (a quarter of an hour)
 	@FAULTS_WITH=earthmover $(BIN)/python -m pytest tests/faults --timeout=1200
+
+browser: install ## Run the tests that need a browser (Debian's chromium and chromium-driver)
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { echo "chromium and chromedriver are needed: apt-get install chromium chromium-driver"; exit 1; }
+	@$(BIN)/python -m pytest tests/browser
 
 check: install ## Format, lint, types, import contracts, generated documents and the fast tests
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && echo "format and lint: fine"

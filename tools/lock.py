@@ -9,10 +9,12 @@ from pathlib import Path
 
 SERVICES = ("auth-gateway", "jobs", "outputs", "executor")
 OWN = ("taxiway-common",)
+LIBRARIES = ("common", "client")
 
 
 def main() -> None:
-    projects = ["libs/common/pyproject.toml", *(f"services/{name}/pyproject.toml" for name in SERVICES)]
+    folders = [f"libs/{name}" for name in LIBRARIES] + [f"services/{name}" for name in SERVICES]
+    projects = [f"{folder}/pyproject.toml" for folder in folders]
     _compile([*projects, "deploy/local/pyproject.toml", "requirements/dev.in"], "requirements/dev.txt")
     _compile(["requirements/installer.in"], "requirements/installer.txt")
     for name in SERVICES:
