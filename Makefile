@@ -10,7 +10,7 @@ PACKAGES := libs/common libs/client services/auth-gateway services/jobs services
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults browser check format openapi bench lock
+.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults browser check format openapi env-example lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,7 @@ check: install ## Format, lint, types, import contracts, generated documents and
 	  $(BIN)/mypy --no-error-summary tests && $(BIN)/mypy --no-error-summary conftest.py && echo "types: fine"
 	@$(BIN)/python tools/quietly.py "import contracts" $(BIN)/lint-imports
 	@$(BIN)/python tools/openapi.py --check
+	@$(BIN)/python tools/env_example.py --check
 	@$(BIN)/python -m pytest -q -m "not servers" --no-header --durations=0 --durations-min=2
 
 format: install ## Format the code and mend what the linter can
@@ -83,6 +84,9 @@ format: install ## Format the code and mend what the linter can
 
 openapi: install ## Write the OpenAPI documents of the services to docs/api
 	@$(BIN)/python tools/openapi.py
+
+env-example: install ## Write .env.example from the settings of every process
+	@$(BIN)/python tools/env_example.py
 
 lock: install ## Resolve and pin the dependencies anew (asks the package index)
 	@$(BIN)/python tools/lock.py

@@ -31,9 +31,9 @@ Try:
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
   curl -s -X POST -H "Authorization: Bearer $TOKEN" http://localhost:{gateway}/api/v1/token/verify
 
-  python -m stack status        every process, its pid and port
-  python -m stack logs jobs     follow a log
-  python -m stack down          stop; the data stays
+  make status            every process, its pid and port
+  make logs NAME=jobs    follow a log
+  make down              stop; the data stays
 """
 
 
