@@ -1,4 +1,4 @@
-"""Write .env.example, every setting of every process, from the settings classes; `--check` compares instead."""
+"""Write .env.example, every setting of every process, from their settings classes (`--check` compares)."""
 
 import argparse
 import importlib
