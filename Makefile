@@ -77,7 +77,7 @@ check: install ## Format, lint, types, import contracts, generated documents and
 	@$(BIN)/python tools/quietly.py "import contracts" $(BIN)/lint-imports
 	@$(BIN)/python tools/openapi.py --check
 	@$(BIN)/python tools/env_example.py --check
-	@$(BIN)/python -m pytest -q -m "not servers" --no-header --durations=0 --durations-min=2
+	@$(BIN)/python -m pytest -q -m "not servers and not slow" --no-header --durations=0 --durations-min=2
 
 format: install ## Format the code and mend what the linter can
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

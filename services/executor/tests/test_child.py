@@ -18,6 +18,8 @@ from executor.forge import Forge
 from executor.lease import Interrupted
 from executor.orders import EARTHMOVER, Limits, Order
 
+pytestmark = pytest.mark.slow
+
 PROJECT = """
 version: 2
 config:

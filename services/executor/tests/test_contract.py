@@ -12,6 +12,8 @@ import pytest
 from executor.runs import Runner
 from executor.turns import Turn
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 PSAT_SAT, ECHO = "bundles/assessments/PSAT_SAT", "tests/bundles/tests/echo"
 SAMPLE = ROOT / PSAT_SAT / "data" / "sample.csv"

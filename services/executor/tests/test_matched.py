@@ -13,6 +13,8 @@ import pytest
 from executor.runs import Runner
 from executor.turns import Turn
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE, QUIZ = "services/executor/tests/source", "assessments/quiz"
 INPUT = b"pupil,level,points\nL1,1,10\nL2,2,20\nL3,1,30\nL9,2,40\n"
