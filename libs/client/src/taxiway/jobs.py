@@ -48,9 +48,9 @@ class RunError:
 
 @dataclass(frozen=True, kw_only=True)
 class Unmatched:
-    """Students of the input that the roster does not know."""
+    """Students of the input that the roster does not know; of a run that failed for it, only the report."""
 
-    count: int
+    count: int | None = None
     rate: float | None = None
     download_url: str | None = None
 

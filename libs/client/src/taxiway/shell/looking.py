@@ -5,7 +5,7 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from taxiway.catalog import Bundle
-from taxiway.jobs import Job, Run
+from taxiway.jobs import Job, Run, Unmatched
 from taxiway.shell.desk import Desk, only_partner
 from taxiway.shell.exits import OK, Misused
 from taxiway.shell.logins import Login, TokenFile, save_login
@@ -139,9 +139,15 @@ def _uploaded(size_bytes: int | None) -> str:
     return amount(size_bytes) if size_bytes else "not uploaded"
 
 
+def _unmatched_line(unmatched: Unmatched) -> str:
+    if unmatched.count is None:
+        return f"  students were not matched; the report: {unmatched.download_url}"
+    return f"  {unmatched.count} students were not matched"
+
+
 def _run_lines(run: Run) -> list[str]:
     lines = [f"run {run.number}: {run.status}, attempt {run.attempt}"]
     lines += [f"  {run.error.code}: {run.error.message}"] if run.error else []
     lines += [f"  {count} {resource}" for resource, count in run.counts.items()]
-    lines += [f"  {run.unmatched.count} students were not matched"] if run.unmatched else []
+    lines += [_unmatched_line(run.unmatched)] if run.unmatched else []
     return lines + [f"  output set {uid}" for uid in run.output_sets]
