@@ -1,13 +1,21 @@
 """The promise to pollers: whoever has seen a set has seen every set before it (design.md §5.9)."""
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from typing import IO, Any
 
+import pytest
 from sqlalchemy import Engine, text
 
 from common.database import transaction
@@ -21,6 +29,11 @@ ADD_SEALED = text("""
     SELECT gen_random_uuid(), :run_id, 1, 'result', 'set ' || n, false, now()
     FROM generate_series(1, :count) n
     RETURNING uid
+""")
+PUBLISHER = Path(__file__).with_name("publisher.py")
+WAITING = text("""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'paused-publisher' AND wait_event_type = 'Lock'
 """)
 
 
@@ -98,6 +111,109 @@ def test_pollers_miss_nothing_and_see_nothing_twice_while_publishers_race(
     assert sorted(item["uid"] for item in whole) == sorted(publishers.made)
     instants = [item["createdAt"] for item in whole]
     assert instants == sorted(set(instants))
+
+
+class Process:
+    """A publisher in a process of its own; a `held` one commits only when told to."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.made: list[str] = []
+
+    def is_done(self) -> bool:
+        return self._process.poll() is not None
+
+    def read_taken(self) -> None:
+        """Wait until it has taken the clock."""
+        self.made += pipe(self._process.stdout).readline().split()
+
+    def stop_before_commit(self) -> None:
+        """Freeze it; it has been told to commit, so that only being frozen keeps it from that."""
+        self._process.send_signal(SIGSTOP)
+        pipe(self._process.stdin).write("\n")
+        pipe(self._process.stdin).flush()
+
+    def go_on(self) -> None:
+        self._process.send_signal(SIGCONT)
+
+    def end(self) -> None:
+        rest, _ = self._process.communicate(timeout=30)
+        self.made += rest.split()
+        assert self._process.returncode == 0
+
+
+def pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+@contextmanager
+def publishing(url: str, partner: str, outcomes: int, *, is_held: bool = False) -> Iterator[Process]:
+    command = [sys.executable, str(PUBLISHER), partner, str(outcomes)]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "DATABASE_URL": url},
+        stdin=subprocess.PIPE if is_held else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield Process(process)
+        finally:
+            process.kill()  # a stopped process too ends by this
+
+
+def count_waiting(engine: Engine) -> int:
+    with transaction(engine) as connection:
+        return int(connection.execute(WAITING).scalar_one())
+
+
+class Pollers:
+    """Two that follow the list: by the last instant seen, and by cursors."""
+
+    def __init__(self, door: Any, partner: str) -> None:
+        self._door, self._partner = door, partner
+        self.by_time: list[dict[str, Any]] = []
+        self.by_cursor: list[dict[str, Any]] = []
+
+    def poll(self) -> None:
+        poll_by_created_after(self._door, self._partner, self.by_time)
+        poll_by_cursor(self._door, self._partner, self.by_cursor)
+
+
+@pytest.mark.timeout(60)
+def test_pollers_miss_nothing_while_a_publisher_is_frozen_before_its_commit(
+    door: Any, partner: str, engine: Engine, database_urls: dict[str, str]
+) -> None:
+    url, pollers = database_urls["outputs"], Pollers(door, partner)
+    with ExitStack() as processes:
+        held = processes.enter_context(publishing(url, partner, 4, is_held=True))
+        held.read_taken()
+        held.stop_before_commit()
+        free = [processes.enter_context(publishing(url, partner, 20)) for _ in range(2)]
+        until = time.monotonic() + 20
+        while count_waiting(engine) < len(free) and not all(each.is_done() for each in free):
+            assert time.monotonic() < until
+            pollers.poll()
+            time.sleep(0.05)
+        pollers.poll()
+        held.go_on()
+        for _ in range(3):
+            pollers.poll()
+            held.read_taken()
+            held.stop_before_commit()
+            for _ in range(5):
+                pollers.poll()
+                time.sleep(0.01)
+            held.go_on()
+        for each in (held, *free):
+            each.end()
+        pollers.poll()
+    whole = door.get(f"{LIST}?partner={partner}", partner).json
+    assert sorted(item["uid"] for item in whole) == sorted(held.made + free[0].made + free[1].made)
+    assert len(whole) == 2 * (4 + 20 + 20)
+    assert pollers.by_time == whole
+    assert pollers.by_cursor == whole
 
 
 def test_sets_of_one_outcome_get_consecutive_milliseconds(door: Any, partner: str, engine: Engine) -> None:

@@ -79,6 +79,24 @@ def test_a_finished_run_shows_what_it_made(door: Any, uploaded: Any, rows: Any) 
     assert shown["files"][0]["uploaded"] is True
 
 
+@pytest.mark.parametrize(("kind", "shows_report"), [("report", True), ("result", False)])
+def test_a_failed_run_shows_where_the_report_it_published_is(
+    door: Any, uploaded: Any, rows: Any, kind: str, shows_report: bool
+) -> None:
+    uid = uploaded()
+    run = door.post(f"/api/v1/jobs/{uid}/start").get_json()["runUid"]
+    failed = "status = 'failed', error = 'too few', error_code = 'insufficient_matches', holds_job = false"
+    rows(f"UPDATE run SET {failed}, finished_at = now(), started_at = now() WHERE id = :run", run=run)
+    [unpublished] = door.get(f"/api/v1/jobs/{uid}").get_json()["runs"]
+    assert unpublished["unmatched"] is None
+    sets = f'[{{"uid": "set-1", "kind": "{kind}"}}]'
+    rows("UPDATE run SET output_sets = CAST(:sets AS jsonb) WHERE id = :run", run=run, sets=sets)
+    [one] = door.get(f"/api/v1/jobs/{uid}").get_json()["runs"]
+    assert one["error"] == {"code": "insufficient_matches", "message": "too few"}
+    report = {"count": None, "rate": None, "downloadUrl": "/api/v1/output-sets/set-1/download-links"}
+    assert one["unmatched"] == (report if shows_report else None)
+
+
 def test_fresh_upload_urls_are_given_until_the_job_is_started(door: Any, uploaded: Any) -> None:
     uid = uploaded()
     answer = door.post(f"/api/v1/jobs/{uid}/upload-urls")

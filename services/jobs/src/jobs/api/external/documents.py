@@ -82,8 +82,10 @@ def _error(run: Run) -> dict[str, str] | None:
 
 
 def _unmatched(run: Run, unmatched: Any) -> dict[str, Any] | None:
-    if not isinstance(unmatched, dict) or not unmatched.get("count"):
-        return None
+    """Show what matched nobody. A run that failed told no numbers: the report it published has them."""
+    counted = unmatched if isinstance(unmatched, dict) and unmatched.get("count") else {}
     reports = [each["uid"] for each in run.output_sets or [] if each["kind"] == "report"]
+    if not counted and (run.status is Status.COMPLETED or not reports):
+        return None
     url = f"/api/v1/output-sets/{reports[0]}/download-links" if reports else None
-    return {"count": unmatched["count"], "rate": unmatched.get("rate"), "downloadUrl": url}
+    return {"count": counted.get("count"), "rate": counted.get("rate"), "downloadUrl": url}

@@ -84,9 +84,13 @@ class RunError(Schema):
 
 
 class Unmatched(Schema):
-    """Students of the input that the roster does not know."""
+    """Students of the input that the roster does not know. A failed run has the report, and no numbers."""
 
-    count = fields.Int(required=True)
+    count = fields.Int(
+        required=True,
+        allow_none=True,
+        metadata={"description": "null where the run failed: the report at `downloadUrl` has the rows"},
+    )
     rate = fields.Float(required=True, allow_none=True)
     downloadUrl = fields.Str(required=True, allow_none=True)  # noqa: N815
 
