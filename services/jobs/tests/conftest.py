@@ -163,6 +163,7 @@ def services(
             heartbeat_timeout_seconds=15,
             run_timeout_seconds=600,
             run_memory_mb=512,
+            run_budget_microusd=0,
             ods_allowed_hosts=("127.0.0.0/8",),
             log_level="info",
             **{f"s3_{name}": value for name, value in asdict(access).items()},

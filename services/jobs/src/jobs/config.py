@@ -118,3 +118,9 @@ class JobsSettings(ImportSettings):
     run_memory_mb: int = setting(
         "RUN_MEMORY_MB", "memory an executor gives one run", parse=whole(64, 1_048_576), default=2048
     )
+    run_budget_microusd: int = setting(
+        "RUN_BUDGET_MICROUSD",
+        "what the models a run calls may cost, in millionths of a US dollar; 0 is no budget",
+        parse=whole(0, 10**12),
+        default=0,
+    )

@@ -18,7 +18,10 @@ from jobs.catalog.mappings import MappingFaulty, MappingNotListed
 from jobs.catalog.provisioning import CredentialsMissing, TenantMissing
 from jobs.catalog.rosters import PlaceUnknown, RosterFaulty
 from jobs.engine.fence import ClaimRefused, LeaseIsStale, RunIsFinal, RunIsNotExecuting, RunNotFound
+from jobs.engine.journal import BudgetSpent
 from jobs.engine.line import JobInProgress
+from jobs.engine.outputs import TooManyOutputs
+from jobs.engine.schemas import SchemaUnusable, ValueBreaksSchema
 
 FORBIDDEN_BY = ("missing-client-claim", "invalid-partner")
 
@@ -66,5 +69,9 @@ PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     PlaceUnknown: _place_unknown,
     MappingFaulty: lambda error: bad_request(str(error), "mapping-faulty"),
     MappingNotListed: lambda error: bad_request(str(error), "mapping-not-listed", {"file": [str(error)]}),
+    BudgetSpent: lambda error: Problem(status=429, detail=str(error), type="budget-spent"),
+    TooManyOutputs: lambda error: bad_request(str(error), "limit-exceeded"),
+    SchemaUnusable: lambda error: bad_request(str(error), "schema-unusable", {"schema": [str(error)]}),
+    ValueBreaksSchema: lambda error: bad_request(str(error), "value-breaks-schema", {"value": [str(error)]}),
     ClaimRefused: lambda error: conflict(str(error), "claim-refused"),
 }

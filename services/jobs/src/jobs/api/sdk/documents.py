@@ -9,6 +9,8 @@ from marshmallow import Schema, fields
 
 from common.clock import rfc3339
 from jobs.engine import retry
+from jobs.engine.journal import OWN_TYPES
+from jobs.engine.outputs import Output
 from jobs.engine.states import Status
 from jobs.engine.tables import Event, Run
 
@@ -87,6 +89,46 @@ class EventSchema(Schema):
     message = fields.Str(required=True)
     data = fields.Raw()
     created_at = fields.Str(required=True)
+
+
+class UsedSchema(Schema):
+    """A call of a model; `id` is its place in the run's history."""
+
+    id = fields.Int(required=True)
+    run_id = fields.UUID(required=True)
+    provider = fields.Str(required=True, metadata={"example": "anthropic"})
+    model = fields.Str(required=True, metadata={"example": "some-model"})
+    prompt_tokens = fields.Int(required=True)
+    completion_tokens = fields.Int(required=True)
+    total_tokens = fields.Int(required=True)
+    cost_microusd = fields.Int(required=True, metadata={"description": "millionths of a US dollar"})
+    created_at = fields.Str(required=True)
+
+
+class ToolCalledSchema(Schema):
+    """A call of a tool; `id` is its place in the run's history."""
+
+    id = fields.Int(required=True)
+    run_id = fields.UUID(required=True)
+    tool_name = fields.Str(required=True, metadata={"example": "search"})
+    input = fields.Raw()
+    output = fields.Raw()
+    duration_ms = fields.Float()
+    status = fields.Str(metadata={"example": "ok"})
+    created_at = fields.Str(required=True)
+
+
+class KeptOutputSchema(Schema):
+    """A named output of a run; `output_key` is the key once more."""
+
+    id = fields.UUID(required=True)
+    run_id = fields.UUID(required=True)
+    output_key = fields.Str(required=True, metadata={"example": "summary"})
+    key = fields.Str(required=True, metadata={"example": "summary"})
+    value = fields.Raw(required=True, allow_none=True)
+    schema = fields.Raw()
+    created_at = fields.Str(required=True)
+    updated_at = fields.Str(required=True)
 
 
 class KeptCheckpointSchema(Schema):
@@ -168,5 +210,29 @@ def event_document(event: Event) -> dict[str, Any]:
         "message": str(rest.pop("message", "")),
         "created_at": rfc3339(event.at),
     }
-    data = rest.get("data") if event.type not in ("status", "progress") else rest
+    data = (rest or None) if event.type in OWN_TYPES else rest.get("data")
     return document if data is None else {**document, "data": data}
+
+
+def own_document(event: Event) -> dict[str, Any]:
+    """Write an event whose data is the thing itself: a call of a model or of a tool."""
+    return {
+        "id": event.seq,
+        "run_id": str(event.run_id),
+        **event.data,
+        "created_at": rfc3339(event.at),
+    }
+
+
+def output_document(output: Output) -> dict[str, Any]:
+    """Write a named output; one that came without a schema shows none."""
+    document = {
+        "id": str(output.id),
+        "run_id": str(output.run_id),
+        "output_key": output.key,
+        "key": output.key,
+        "value": output.value,
+        "created_at": rfc3339(output.created_at),
+        "updated_at": rfc3339(output.updated_at),
+    }
+    return document if output.schema is None else {**document, "schema": output.schema}

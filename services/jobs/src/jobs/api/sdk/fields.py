@@ -36,6 +36,20 @@ class Number(fields.Field[float]):
         return value
 
 
+class Whole(fields.Field[int]):
+    """A whole JSON number, also written `5.0`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, metadata={"type": "integer"})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValidationError("Not a valid integer.")
+        if isinstance(value, float) and not value.is_integer():
+            raise ValidationError("Not a valid integer.")
+        return int(value)
+
+
 class Flag(fields.Field[bool]):
     """`true` or `false`."""
 

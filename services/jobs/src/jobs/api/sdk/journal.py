@@ -1,10 +1,10 @@
 """What a run says while it works (executor-api.md §2)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy import Connection
 
 from common.api import Blueprint
@@ -12,16 +12,16 @@ from common.database import transaction
 from common.idempotency import once
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only
 from jobs.api.sdk.documents import EventSchema, event_document
-from jobs.api.sdk.fields import AnyJson, Body, Number, at_most, size_bytes, within
+from jobs.api.sdk.fields import AnyJson, Body, Flag, Number, at_most, size_bytes, within
 from jobs.api.sdk.secrets import secrets_of
 from jobs.engine import journal
-from jobs.engine.journal import MAX_ENTRIES, OWN_TYPES, Entry, Progress
+from jobs.engine.journal import LEVELS, MAX_ENTRIES, OWN_TYPES, Entry, Progress
 from jobs.engine.redaction import redact
 from jobs.engine.tables import Event
 from jobs.services import services
 
-LEVELS = ("trace", "debug", "info", "notice", "warn", "warning", "error", "fatal", "critical")
 LONGEST_NAME = 128
+Append = Callable[[Connection, Caller, Collection[str]], list[Event]]
 
 blp = Blueprint(
     "journal",
@@ -67,6 +67,20 @@ class ProgressSchema(Body):
     eta_secs = Number(allow_none=True, validate=within(0, 10**9))
 
 
+class StreamSchema(Body):
+    """A piece of a stream; `done` says that it was the last one."""
+
+    chunk = fields.Str(load_default="")
+    stream_id = fields.Str(load_default="default", validate=at_most(LONGEST_NAME, "bytes", size_bytes))
+    done = Flag(load_default=False)
+
+
+class NotedSchema(Schema):
+    """It is kept."""
+
+    status = fields.Str(required=True, metadata={"enum": ["ok"]})
+
+
 _ONE_OR_MORE = {"anyOf": [EventSchema, {"type": "array", "items": EventSchema}]}
 LOGGED = {"201": {"content": {"application/json": {"schema": _ONE_OR_MORE}}}}
 
@@ -82,16 +96,14 @@ def log(body: dict[str, Any], run_id: str) -> Any:
 
     Secrets are taken out before anything is stored.
     """
-    caller = caller_of(run_id)
-    with transaction(services().engine) as connection:
-        events = _once(connection, caller, lambda: _logged(connection, caller, body))
-    services().nudge.run(caller.run)
+    events = append(run_id, lambda connection, caller, secrets: _logged(connection, caller, secrets, body))
     documents = [event_document(event) for event in events]
     return documents if "entries" in body else documents[0]
 
 
-def _logged(connection: Connection, caller: Caller, body: Mapping[str, Any]) -> list[Event]:
-    secrets = secrets_of(connection, caller.run, caller.lease)
+def _logged(
+    connection: Connection, caller: Caller, secrets: Collection[str], body: Mapping[str, Any]
+) -> list[Event]:
     entries = [_entry(entry, secrets) for entry in body.get("entries", [body])]
     return journal.log(connection, caller.run, caller.lease, entries)
 
@@ -109,16 +121,13 @@ def _entry(entry: Mapping[str, Any], secrets: Collection[str]) -> Entry:
 @blp.response(201, EventSchema)
 def progress(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """Say how far the run is."""
-    caller = caller_of(run_id)
-    with transaction(services().engine) as connection:
-        [event] = _once(connection, caller, lambda: [_progressed(connection, caller, body)])
-    services().nudge.run(caller.run)
+    [event] = append(
+        run_id,
+        lambda connection, caller, secrets: [
+            journal.progress(connection, caller.run, caller.lease, reached(body, secrets))
+        ],
+    )
     return event_document(event)
-
-
-def _progressed(connection: Connection, caller: Caller, body: Mapping[str, Any]) -> Event:
-    secrets = secrets_of(connection, caller.run, caller.lease)
-    return journal.progress(connection, caller.run, caller.lease, reached(body, secrets))
 
 
 def reached(body: Mapping[str, Any], secrets: Collection[str]) -> Progress:
@@ -132,17 +141,48 @@ def reached(body: Mapping[str, Any], secrets: Collection[str]) -> Progress:
     )
 
 
-def _once(connection: Connection, caller: Caller, append: Any) -> list[Event]:
-    """Append once an Idempotency-Key: a repeat reads the same stretch of the history."""
-    appended: list[Event] = []
+@blp.route("/stream", methods=["POST"])
+@blp.admits(**WORKS)
+@blp.repeatable
+@blp.arguments(StreamSchema)
+@blp.response(200, NotedSchema)
+def stream(body: dict[str, Any], run_id: str) -> Mapping[str, str]:
+    """Append a chunk to one of the run's streams; chunks are kept in order.
 
-    def effect() -> list[int]:
-        appended.extend(append())
-        return [appended[0].seq, appended[-1].seq]
-
-    made = once(connection, effect)
-    return appended or _read(connection, caller.run, made.reference)
+    Secrets are taken out of each chunk by itself: send whole words.
+    """
+    return note(run_id, Entry(type="stream", data=body))
 
 
-def _read(connection: Connection, run_id: UUID, stretch: list[int]) -> list[Event]:
-    return journal.read(connection, run_id, *stretch)
+def note(run_id: str, entry: Entry) -> Mapping[str, str]:
+    """Append one event, its secrets taken out, and answer no more than that."""
+    append_one(run_id, entry)
+    return {"status": "ok"}
+
+
+def append_one(run_id: str, entry: Entry) -> Event:
+    """Append one event, its secrets taken out."""
+
+    def log(connection: Connection, caller: Caller, secrets: Collection[str]) -> list[Event]:
+        clean = replace(entry, data=redact(entry.data, secrets))
+        return journal.log(connection, caller.run, caller.lease, [clean])
+
+    return append(run_id, log)[0]
+
+
+def append(run_id: str, make: Append) -> list[Event]:
+    """Append to the history of the caller's run, once an Idempotency-Key.
+
+    `make` gets the caller and the secrets it must take out. A repeat reads the same stretch of the history.
+    """
+    caller, appended = caller_of(run_id), list[Event]()
+    with transaction(services().engine) as connection:
+
+        def effect() -> list[int]:
+            appended.extend(make(connection, caller, secrets_of(connection, caller.run, caller.lease)))
+            return [appended[0].seq, appended[-1].seq]
+
+        made = once(connection, effect)
+        events = appended or journal.read(connection, caller.run, *made.reference)
+    services().nudge.run(caller.run)
+    return events
