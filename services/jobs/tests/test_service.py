@@ -43,7 +43,9 @@ def test_every_view_declares_who_may_call_it(app: Any) -> None:
 
 
 def test_every_endpoint_for_clients_is_in_the_readme(app: Any) -> None:
-    rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/api/", "/internal/"))]
+    rules = [
+        rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/api/", "/v1/", "/internal/"))
+    ]
     for rule in rules:
         path = rule.rule.replace("<", "{").replace(">", "}")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:

@@ -7,7 +7,7 @@ from common.api import SignedHeaders
 from common.clock import SystemClock
 from common.objects import S3Settings, S3Store
 from common.sealing import Sealer
-from jobs.api import admin, external, internal, sdk
+from jobs.api import admin, engine, external, internal, sdk
 from jobs.assessments.work import WorkOrders
 from jobs.catalog.outbound import GuardedHttp
 from jobs.config import ImportSettings, JobsSettings
@@ -53,7 +53,13 @@ def create_app(services: Services) -> Flask:
         name="jobs",
         title="Taxiway jobs",
         authenticate=SignedHeaders(services.settings.signature_keys, services.clock),
-        blueprints=(*external.BLUEPRINTS, *admin.BLUEPRINTS, *sdk.BLUEPRINTS, *internal.BLUEPRINTS),
+        blueprints=(
+            *external.BLUEPRINTS,
+            *engine.BLUEPRINTS,
+            *admin.BLUEPRINTS,
+            *sdk.BLUEPRINTS,
+            *internal.BLUEPRINTS,
+        ),
         errors=PROBLEMS,
         # Not Redis: without it runs are created all the same and wait in PostgreSQL's line.
         probes={

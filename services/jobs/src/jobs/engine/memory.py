@@ -71,6 +71,7 @@ _SAVE = text(f"""
 """)  # noqa: S608
 _LAST = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence DESC LIMIT 1")  # noqa: S608
 _READ = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id AND sequence = :sequence")  # noqa: S608
+_KEPT = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence")  # noqa: S608
 _LIVE = text(_ALIVE)
 _PUT = text(f"""
     INSERT INTO run_state (run_id, key, value)
@@ -123,6 +124,11 @@ def checkpoint(connection: Connection, run_id: UUID, sequence: int) -> Checkpoin
     """Read one checkpoint; only the last few are kept."""
     row = connection.execute(_READ, {"id": run_id, "sequence": sequence}).mappings().one_or_none()
     return Checkpoint(**row) if row else None
+
+
+def checkpoints(connection: Connection, run_id: UUID) -> list[Checkpoint]:
+    """Read the checkpoints that are still kept, oldest first."""
+    return [Checkpoint(**row) for row in connection.execute(_KEPT, {"id": run_id}).mappings()]
 
 
 def document(kept: Checkpoint) -> dict[str, Any]:

@@ -18,10 +18,10 @@ def one(name: str) -> str:
     """Read a parameter that may be left out or empty."""
     values = request.args.getlist(name)
     if len(values) > 1:
-        raise _faulty(name, f"{name} must be given once")
+        raise faulty(name, f"{name} must be given once")
     value = values[0] if values else ""
     if "\x00" in value:
-        raise _faulty(name, f"{name} must not hold NUL characters")
+        raise faulty(name, f"{name} must not hold NUL characters")
     return value
 
 
@@ -29,7 +29,7 @@ def partner() -> str:
     """Read the partner asked about, which must be in the caller's scope."""
     code = one("partner")
     if not code:
-        raise _faulty("partner", "partner query parameter is required")
+        raise faulty("partner", "partner query parameter is required")
     return visible_partner(code)
 
 
@@ -60,8 +60,9 @@ def _instant(found: re.Match[str]) -> datetime:
 
 
 def _refuse_instant(name: str) -> datetime:
-    raise _faulty(name, f"{name} must be a valid ISO 8601 timestamp")
+    raise faulty(name, f"{name} must be a valid ISO 8601 timestamp")
 
 
-def _faulty(name: str, message: str) -> Problem:
+def faulty(name: str, message: str) -> Problem:
+    """Say what is wrong with a parameter."""
     return bad_request(message, "invalid-query", details={name: [message]})
