@@ -47,6 +47,17 @@ def test_a_checkpoint_is_numbered_and_the_last_one_given(executing: Any) -> None
     assert executor.post("checkpoint", {"state": None}).status_code == 201
 
 
+def test_what_clients_see_of_a_runs_memory_holds_none_of_its_secrets(executing: Any, rows: Any) -> None:
+    executor, secret = executing(), "ods-secret-value"
+    url = "http://api.example/items?token=next-page"
+    executor.post("checkpoint", {"state": {secret: [secret], "next": url}, "source": secret})
+    executor.post("annotate", {"note": f"x {secret}", "url": url})
+    [kept] = rows("SELECT state, source FROM checkpoint WHERE run_id = :id", id=executor.run.id)
+    assert kept == {"state": {"[redacted]": ["[redacted]"], "next": url}, "source": "[redacted]"}
+    [run] = rows("SELECT metadata FROM run WHERE id = :id", id=executor.run.id)
+    assert run["metadata"] == {"note": "x [redacted]", "url": "http://api.example/items?[redacted]"}
+
+
 def test_a_checkpoint_repeated_under_its_key_is_the_same(executing: Any) -> None:
     executor, key = executing(), {"Idempotency-Key": uuid4().hex}
     answers = [executor.post("checkpoint", {"state": 1}, headers=key).get_json() for _ in range(2)]

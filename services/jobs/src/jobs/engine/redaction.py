@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +23,13 @@ _SIGNED = re.compile(
 def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
     """Take secrets out of a text, or out of every text within a JSON value; `secrets` are the run's own."""
     own = _own(secrets)
-    return _walk(value, own)
+    return _walk(value, lambda text: _text(text, own))
+
+
+def hide(value: Any, secrets: Iterable[str]) -> Any:
+    """Take a run's own secrets out of a JSON value, and leave all else as its next attempt needs it."""
+    own = _own(secrets)
+    return value if own is None else _walk(value, lambda text: own.sub(MARK, text))
 
 
 def _own(secrets: Iterable[str]) -> re.Pattern[str] | None:
@@ -37,13 +43,13 @@ def _spellings(secret: str) -> tuple[str, ...]:
     return secret, quote(secret, safe=""), json.dumps(secret)[1:-1]
 
 
-def _walk(value: Any, own: re.Pattern[str] | None) -> Any:
+def _walk(value: Any, clean: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return _text(value, own)
+        return clean(value)
     if isinstance(value, dict):
-        return {_text(key, own): _walk(inner, own) for key, inner in value.items()}
+        return {clean(key): _walk(inner, clean) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_walk(inner, own) for inner in value]
+        return [_walk(inner, clean) for inner in value]
     return value
 
 

@@ -16,8 +16,11 @@ from common.problems import bad_request, not_found
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only, run_once
 from jobs.api.sdk.documents import KeptCheckpointSchema, KeptValueSchema, RunSchema, run_document
 from jobs.api.sdk.fields import AnyJson, Body, at_most, size_bytes
+from jobs.api.sdk.secrets import secrets_of
 from jobs.engine import leases, memory
 from jobs.engine.memory import Checkpoint, StateValue, TooManyKeys
+from jobs.engine.redaction import hide, redact
+from jobs.engine.tables import Run
 from jobs.services import services
 
 MAX_ANNOTATIONS = 50
@@ -70,9 +73,14 @@ def annotate(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     caller = caller_of(run_id)
     annotations = _annotations(body)
     with transaction(services().engine) as connection:
-        run = run_once(connection, lambda: memory.annotate(connection, caller.run, caller.lease, annotations))
+        run = run_once(connection, lambda: _annotated(connection, caller, annotations))
     services().nudge.run(run.id)
     return run_document(run)
+
+
+def _annotated(connection: Connection, caller: Caller, annotations: Mapping[str, str]) -> Run:
+    clean = redact(annotations, secrets_of(connection, caller.run, caller.lease))
+    return memory.annotate(connection, caller.run, caller.lease, clean)
 
 
 def _annotations(body: dict[str, Any]) -> dict[str, str]:
@@ -107,7 +115,8 @@ def _saved_once(connection: Connection, caller: Caller, body: Mapping[str, Any])
     saved: list[Checkpoint] = []
 
     def effect() -> int:
-        state, source = body["state"], body["source"]
+        secrets = secrets_of(connection, caller.run, caller.lease)
+        state, source = hide([body["state"], body["source"]], secrets)
         saved.append(memory.save_checkpoint(connection, caller.run, caller.lease, state, source))
         return saved[0].sequence
 
