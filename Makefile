@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The only step that asks a package index: each file of hashed pins is installed as it is written.
 LOCK   := requirements/dev.txt
-PACKAGES := libs/common libs/client services/auth-gateway services/jobs services/outputs services/executor deploy/local
+PACKAGES := libs/common libs/client libs/executor-sdk services/auth-gateway services/jobs services/outputs services/executor deploy/local
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

@@ -23,17 +23,17 @@ import urllib3
 from prometheus_client import REGISTRY
 
 from common import logs
-from executor.api import RunApi
 from executor.cache import Cache
-from executor.failures import RunFailed
 from executor.forge import Forge
-from executor.journal import Journal
-from executor.lease import Lease
 from executor.orders import Limits
 from executor.programs import Programs
-from executor.transfers import Store
 from executor.work import Folders, Work
 from executor.work_order import read
+from executor_sdk import Run, RunFailed
+from executor_sdk.api import Claim, RunApi
+from executor_sdk.journal import Journal
+from executor_sdk.lease import Lease
+from executor_sdk.storage import Storage
 from jobs.catalog import bundles, lint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,14 +83,14 @@ class Trial:
 class OfflineApi(RunApi):
     """An executor API that agrees with everything and keeps nothing."""
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if path == "output-sets":
             names = [each["name"] for each in body["files"]]
             return {"uid": body["kind"], "uploadUrls": {name: name for name in names}}
         return {}
 
 
-class FolderStore(Store):
+class FolderStore(Storage):
     """A store whose URLs are paths."""
 
     def download(
@@ -234,22 +234,16 @@ def run(trial: Trial, forge: Forge, folder: Path) -> Mapping[str, Any]:
     http = urllib3.PoolManager()
     api = OfflineApi(http=http, gateway_url="", run="trial", ticket="", alive_seconds=60)
     lease = Lease(api, interval_seconds=60, stopping=threading.Event())
+    claim = Claim(
+        payload=payload, heartbeat_interval_seconds=60, lease=1, attempt=1, last_checkpoint=None, event=None
+    )
     folders = Folders.below(folder / "run")
     with Journal(api, lease) as journal:
-        programs = Programs(
-            forge=forge, lease=lease, journal=journal, limits=LIMITS, home=folders.home, output=folders.output
-        )
-        work = Work(
-            order=read(payload),
-            api=api,
-            lease=lease,
-            journal=journal,
-            store=FolderStore(http, lease.check),
-            programs=programs,
-            folders=folders,
-            cache=Cache(folder=folder / "cache", most_bytes=1),
-        )
-        return work.do().result
+        claimed = Run(run_id="trial", claim=claim, api=api, lease=lease, journal=journal, http=http)
+        claimed.storage = FolderStore(http, lease.check)
+        programs = Programs(forge=forge, run=claimed, limits=LIMITS, home=folders.home, output=folders.output)
+        cache = Cache(folder=folder / "cache", most_bytes=1)
+        return Work(order=read(payload), run=claimed, programs=programs, folders=folders, cache=cache).do()
 
 
 def roster_for(trial: Trial, sample: Path) -> str:

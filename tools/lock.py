@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 SERVICES = ("auth-gateway", "jobs", "outputs", "executor")
-OWN = ("taxiway-common",)
-LIBRARIES = ("common", "client")
+OWN = ("taxiway-common", "taxiway-executor-sdk")
+LIBRARIES = ("common", "client", "executor-sdk")
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from executor.failures import Ended, Failure, explain
+from executor.failures import Ended, explain
 from executor.forge import Forge
-from executor.lease import Interrupted
 from executor.orders import EARTHMOVER, Limits, Order
+from executor_sdk import Cancelled, Failure
 
 pytestmark = pytest.mark.slow
 
@@ -175,12 +175,12 @@ def test_an_interrupted_child_is_dead_and_the_next_one_runs(forge: Forge, folder
 
     def check() -> None:
         if time.monotonic() - began > 1:
-            raise Interrupted("canceled")
+            raise Cancelled
 
     endless = make(
         folder, template="{% for i in range(100000000) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     )
-    with pytest.raises(Interrupted):
+    with pytest.raises(Cancelled):
         run(forge, endless, check)
     assert children_of(forge) == []
     assert run(forge, make(folder))[1].exit_code == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from executor.runs import Runner
-from executor.turns import Turn
+from executor_sdk import Turn
 
 pytestmark = pytest.mark.slow
 

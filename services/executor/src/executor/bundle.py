@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from executor.cache import Cache
-from executor.failures import CLIENT, TRANSIENT, RunFailed
-from executor.transfers import Gone, Store
+from executor.failures import RunFailed
 from executor.work_order import Archive, Mapped
+from executor_sdk.errors import CLIENT, TRANSIENT
+from executor_sdk.storage import Gone, Storage
 
 LARGEST_BYTES = 256 * 1024 * 1024
 MOST_FILES = 5000
@@ -48,7 +49,7 @@ class Bundle:
         return [str(name) for name in self.metadata.get("report_resources") or []]
 
 
-def fetch(archive: Archive, cache: Cache, store: Store) -> Path:
+def fetch(archive: Archive, cache: Cache, store: Storage) -> Path:
     """Return the archive's file, downloaded unless it is cached, its digest checked either way."""
     path = cache.place(archive.sha256)
     if not (path.exists() and digest(path) == archive.sha256):
@@ -57,7 +58,7 @@ def fetch(archive: Archive, cache: Cache, store: Store) -> Path:
     return path
 
 
-def _download(archive: Archive, path: Path, store: Store) -> None:
+def _download(archive: Archive, path: Path, store: Storage) -> None:
     arriving = path.with_suffix(f".{os.getpid()}")
     try:
         store.download(archive.url, arriving)
@@ -139,7 +140,7 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def replace_mappings(bundle: Bundle, mappings: tuple[Mapped, ...], store: Store) -> list[str]:
+def replace_mappings(bundle: Bundle, mappings: tuple[Mapped, ...], store: Storage) -> list[str]:
     """Put the partner's descriptor mappings in the place of the bundle's own; return their names.
 
     A mapping replaces every file of its name in the bundle, and only if the metadata declares it.
@@ -156,7 +157,7 @@ def replace_mappings(bundle: Bundle, mappings: tuple[Mapped, ...], store: Store)
     return replaced
 
 
-def _replace(place: Path, mapping: Mapped, store: Store) -> None:
+def _replace(place: Path, mapping: Mapped, store: Storage) -> None:
     try:
         store.download(mapping.url, place)
     except Gone as error:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from executor.failures import CLIENT, TRANSIENT, RunFailed
+from executor.failures import RunFailed
 from executor.inputs import Staged
+from executor_sdk.errors import CLIENT, TRANSIENT
 
 _STEP_SECONDS = 0.5
 _LONGEST_SECONDS = 3600.0

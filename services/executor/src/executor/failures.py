@@ -8,31 +8,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-INVALID_INPUT, CLIENT, OOM = "invalid_input", "client", "oom"
-TIMEOUT, TRANSIENT, CONNECTION, AUTH, UNKNOWN = "timeout", "transient", "connection", "auth", "unknown"
-_RETRYABLE = frozenset({TIMEOUT, TRANSIENT, CONNECTION, UNKNOWN})  # executor-api.md §1
+import executor_sdk
+from executor_sdk import Failure
+from executor_sdk.errors import AUTH, CLIENT, CONNECTION, INVALID_INPUT, OOM, TIMEOUT, TRANSIENT, UNKNOWN
+
 _NEAR_THE_LIMIT = 0.9
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """What the run's owner is told."""
-
-    code: str
-    sentence: str
-    error_class: str
-
-    @property
-    def retryable(self) -> bool:
-        return self.error_class in _RETRYABLE
-
-
-class RunFailed(Exception):
+class RunFailed(executor_sdk.RunFailed):
     """The run cannot succeed; `failure` says why."""
 
     def __init__(self, code: str, sentence: str, error_class: str = INVALID_INPUT) -> None:
-        self.failure = Failure(code=code, sentence=sentence, error_class=error_class)
-        super().__init__(f"{code}: {sentence}")
+        super().__init__(sentence, code=code, error_class=error_class)
 
 
 @dataclass(frozen=True, kw_only=True)

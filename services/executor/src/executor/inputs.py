@@ -1,4 +1,4 @@
-"""Bring the inputs to disk under our own names, as UTF-8."""
+"""Give the inputs our own names, and write them as UTF-8."""
 
 import csv
 from collections.abc import Callable
@@ -7,8 +7,6 @@ from pathlib import Path
 
 from executor import encoding
 from executor.bundle import Bundle
-from executor.failures import RunFailed
-from executor.transfers import Gone, Store
 from executor.work_order import Input
 
 TEXT = frozenset({"csv", "tsv", "txt", "json", "jsonl", "ndjson", "xml", "html"})
@@ -24,17 +22,6 @@ class Staged:
     encoding: str
     rows: int
     columns: frozenset[str]
-
-
-def fetch(each: Input, folder: Path, store: Store) -> Path:
-    """Download one input; one that is not what it was at start is RunFailed (`input_changed`)."""
-    target = folder / f"{each.key}.upload"
-    try:
-        store.download(each.url, target, size_bytes=each.size_bytes, etag=each.etag)
-    except Gone as error:
-        sentence = f"{each.key} is not the file it was when the job was started. Start the job again."
-        raise RunFailed("input_changed", sentence) from error
-    return target
 
 
 def stage(each: Input, uploaded: Path, folder: Path, bundle: Bundle, pause: Callable[[], None]) -> Staged:

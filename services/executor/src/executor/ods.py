@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from executor.failures import AUTH, CLIENT, CONNECTION, RunFailed
+from executor.failures import RunFailed
 from executor.orders import LIGHTBEAM
 from executor.programs import Programs
 from executor.work_order import Ods
+from executor_sdk.errors import AUTH, CLIENT, CONNECTION
 
 ALL_SKIPPED, FAILED = 99, 1
 _TAKEN_OVER = ("namespace", "namespace_overrides")

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.api import RunApi
 from executor.failures import RunFailed
-from executor.transfers import Store
+from executor_sdk import Run
+from executor_sdk.output_sets import Told
 
 PIECE = 1024 * 1024
-RESULT, REPORT = "result", "report"  # what a set is for; a run has at most one of each
 _NOTHING = "The run made no records at all. Check that it is the right file and has rows."
 
 
@@ -59,22 +58,13 @@ def require_records(outputs: Sequence[Output], report_resources: Sequence[str]) 
 
 def publish(
     outputs: Sequence[Output],
-    api: RunApi,
-    store: Store,
+    run: Run,
     *,
     kind: str,
-    sent_to_ods: bool,
-    told: Callable[[int, str], None],
-) -> str:
-    """Upload the files as one set, seal it, and return its uid; `told` hears how many are there."""
-    files = [
-        {"name": output.path.name, "size_bytes": output.size_bytes, "sha256": output.sha256}
-        for output in outputs
-    ]
-    opened = api.open_set(kind, files, sent_to_ods=sent_to_ods)
-    for number, output in enumerate(outputs, start=1):
-        name = output.path.name
-        store.upload(opened.urls[name], output.path, opened.headers.get(name, {}))
-        told(number, name)
-    api.seal(opened.uid)
-    return opened.uid
+    sent_to_ods: bool = False,
+    told: Told = lambda _number, _name: None,
+) -> None:
+    """Upload the files as one set and seal it; `told` hears how many are there."""
+    with run.output_set(kind, kind=kind, sent_to_ods=sent_to_ods, told=told) as files:
+        for output in outputs:
+            files.add(output.path, size_bytes=output.size_bytes, sha256=output.sha256)

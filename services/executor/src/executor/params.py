@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from executor.failures import CLIENT, RunFailed
+from executor.failures import RunFailed
+from executor_sdk.errors import CLIENT
 
 MAX_LENGTH = 256
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

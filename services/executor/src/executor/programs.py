@@ -7,9 +7,8 @@ from pathlib import Path
 from executor import metrics
 from executor.failures import Ended, RunFailed, explain
 from executor.forge import Forge
-from executor.journal import Journal
-from executor.lease import Lease
 from executor.orders import Limits, Order, marked
+from executor_sdk import Run
 
 _LINES_KEPT = 200
 
@@ -25,12 +24,9 @@ class Broken(RunFailed):
 class Programs:
     """Starts the children of one run, one after the other, in `home`."""
 
-    def __init__(
-        self, *, forge: Forge, lease: Lease, journal: Journal, limits: Limits, home: Path, output: Path
-    ) -> None:
+    def __init__(self, *, forge: Forge, run: Run, limits: Limits, home: Path, output: Path) -> None:
         self._forge = forge
-        self._lease = lease
-        self._journal = journal
+        self._run = run
         self._limits = limits
         self._home = home
         self._output = output
@@ -47,15 +43,15 @@ class Programs:
                 self._written(facts)
             elif line:
                 tail.append(line)
-                self._journal.say(line, level(line), source=program)
+                self._run.log(line, level(line), source=program)
                 if heard:
                     heard(line)
 
         order = Order(program=program, arguments=list(arguments), folder=str(self._home), limits=self._limits)
-        ended = self._forge.run(order, hear=hear, check=self._lease.check)
+        ended = self._forge.run(order, hear=hear, check=self._run.check_cancelled)
         metrics.CHILD_CPU.inc(ended.cpu_seconds)
         usage = f"{program}: {ended.cpu_seconds:.1f} CPU seconds, {ended.peak_mb:.0f} MB at most"
-        self._journal.say(usage, "debug")
+        self._run.log(usage, "debug")
         return list(tail), ended
 
     def broken(self, tail: Sequence[str], ended: Ended, columns: frozenset[str] = frozenset()) -> Broken:
@@ -69,7 +65,7 @@ class Programs:
             return
         path = self._output / f"{Path(name).name}.jsonl"
         message = f"{name}: {_lines(path)} records" if path.is_file() else name
-        self._journal.progress(20 + 55 * min(done / total, 1.0), "transform", message)
+        self._run.progress(20 + 55 * min(done / total, 1.0), message, step="transform")
 
 
 def level(line: str) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executor.bundle import PROJECTS, Bundle, bad_bundle
-from executor.failures import CLIENT, RunFailed
+from executor.failures import RunFailed
 from executor.rosters import Roster
 from executor.work_order import MATCHED, WorkOrder
+from executor_sdk.errors import CLIENT
 
 WRAPPER = "student_id_wrapper"
 _ID_COLUMN, _MATCHED_ID_COLUMN = "STUDENT_ID_NAME", "edFi_studentUniqueID"

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from executor.bundle import digest
-from executor.failures import CLIENT, TRANSIENT, RunFailed
-from executor.transfers import Gone, Store
+from executor.failures import RunFailed
 from executor.work_order import Link
+from executor_sdk.errors import CLIENT, TRANSIENT
+from executor_sdk.storage import Gone, Storage
 
 MOST_ID_TYPES = 20  # each is joined with each id column of the input
 _ID_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,63}")  # becomes part of YAML, Jinja and a query
@@ -33,7 +34,7 @@ class Roster:
     id_types: tuple[str, ...]
 
 
-def fetch(link: Link | None, target: Path, store: Store) -> None:
+def fetch(link: Link | None, target: Path, store: Storage) -> None:
     """Download the roster; RunFailed when there is none (`no_roster`) or it is another one now."""
     if link is None:
         raise RunFailed("no_roster", _NONE, CLIENT)

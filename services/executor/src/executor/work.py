@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,18 @@ from typing import Any
 from common.logs import get_logger
 from executor import bundle as bundles
 from executor import echo, inputs, matches, metrics, ods, outputs, params, projects, rosters
-from executor.api import RunApi
 from executor.bundle import ECHO, Bundle
 from executor.cache import Cache
-from executor.failures import CLIENT, CONNECTION, RunFailed
+from executor.failures import RunFailed
 from executor.inputs import Staged
-from executor.journal import Journal
-from executor.lease import Lease
 from executor.orders import EARTHMOVER, LIGHTBEAM
-from executor.outputs import REPORT, RESULT, Output
+from executor.outputs import Output
 from executor.programs import Broken, Programs
 from executor.rosters import Roster
-from executor.transfers import Store
 from executor.work_order import MATCHED, WorkOrder
+from executor_sdk import Run
+from executor_sdk.errors import CLIENT, CONNECTION
+from executor_sdk.output_sets import REPORT, RESULT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,40 +45,26 @@ class Folders:
         return Folders(**folders)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a run completes with."""
-
-    result: Mapping[str, Any]
-    output_sets: Sequence[str]
-
-
 class Work:
-    """One run at work. Every step asks the lease whether to go on."""
+    """One run at work. Every step asks whether to go on."""
 
     def __init__(
         self,
         *,
         order: WorkOrder,
-        api: RunApi,
-        lease: Lease,
-        journal: Journal,
-        store: Store,
+        run: Run,
         programs: Programs,
         folders: Folders,
         cache: Cache,
     ) -> None:
         self._order = order
-        self._api = api
-        self._lease = lease
-        self._journal = journal
-        self._store = store
+        self._run = run
         self._programs = programs
         self._folders = folders
         self._cache = cache
 
-    def do(self) -> Result:
-        """Do the run. Raises RunFailed, Interrupted, LeaseLost."""
+    def do(self) -> dict[str, Any]:
+        """Do the run and return its result. Raises RunFailed, Interrupted."""
         values = params.checked(self._order.params)
         uploads = self._fetch_inputs()
         bundle = self._fetch_bundle()
@@ -87,38 +72,37 @@ class Work:
         staged = self._stage(uploads, bundle)
         with self._step("transform"):
             self._transform(bundle, roster, staged, values)
-        matched = self._matched() if roster else Result(result={}, output_sets=[])
-        made = outputs.collect(self._folders.output, self._lease.check)
+        result = self._matched() if roster else {}
+        made = outputs.collect(self._folders.output, self._run.check_cancelled)
         counts = outputs.require_records(made, bundle.report_resources)
         sent = self._send(bundle) if self._order.ods else None
-        uid = self._publish(made, sent_to_ods=sent is not None and sent.is_success)
-        result = {"counts": dict(counts), **matched.result}
+        self._publish(made, sent_to_ods=sent is not None and sent.is_success)
         if sent is not None:
             result["ods"] = sent.summary()
-        return Result(result=result, output_sets=[uid, *matched.output_sets])
+        return {"counts": dict(counts), **result}
 
     def _is_matched(self, bundle: Bundle) -> bool:
         return self._order.archive.mode == MATCHED and bundle.kind != ECHO
 
     def _fetch_inputs(self) -> dict[str, Path]:
         with self._step("fetch"):
-            self._journal.progress(1, "fetch", f"{len(self._order.inputs)} input files")
+            self._run.progress(1, f"{len(self._order.inputs)} input files", step="fetch")
             found = {
-                each.key: inputs.fetch(each, self._folders.uploads, self._store)
+                each.key: self._run.fetch_input(each.key, self._folders.uploads / f"{each.key}.upload")
                 for each in self._order.inputs
             }
-            self._journal.progress(8, "fetch", "input files fetched")
+            self._run.progress(8, "input files fetched", step="fetch")
             return found
 
     def _fetch_bundle(self) -> Bundle:
         with self._step("bundle"):
-            archive = bundles.fetch(self._order.archive, self._cache, self._store)
+            archive = bundles.fetch(self._order.archive, self._cache, self._run.storage)
             bundles.unpack(archive, self._folders.bundle)
             bundle = bundles.load(self._folders.bundle, self._order.archive.key)
-            replaced = bundles.replace_mappings(bundle, self._order.mappings, self._store)
+            replaced = bundles.replace_mappings(bundle, self._order.mappings, self._run.storage)
             if replaced:
-                self._journal.say(f"The partner's own descriptor mappings: {', '.join(replaced)}")
-            self._journal.progress(12, "bundle", "bundle fetched")
+                self._run.log(f"The partner's own descriptor mappings: {', '.join(replaced)}")
+            self._run.progress(12, "bundle fetched", step="bundle")
             return bundle
 
     def _fetch_roster(self, bundle: Bundle) -> Roster:
@@ -128,22 +112,22 @@ class Work:
             if self._order.ods:
                 came = ods.fetch_roster(self._order.ods, self._programs, self._folders.roster, bundle.folder)
             else:
-                rosters.fetch(self._order.roster, came, self._store)
-            roster = rosters.stage(came, staged, self._lease.check)
+                rosters.fetch(self._order.roster, came, self._run.storage)
+            roster = rosters.stage(came, staged, self._run.check_cancelled)
             came.unlink()
         types = ", ".join(roster.id_types) or "none but the unique id"
-        self._journal.progress(15, "roster", f"roster of {roster.rows} students, id types: {types}")
+        self._run.progress(15, f"roster of {roster.rows} students, id types: {types}", step="roster")
         return roster
 
     def _stage(self, uploads: Mapping[str, Path], bundle: Bundle) -> list[Staged]:
         with self._step("stage"):
             staged = [
-                inputs.stage(each, uploads[each.key], self._folders.inputs, bundle, self._lease.check)
+                inputs.stage(each, uploads[each.key], self._folders.inputs, bundle, self._run.check_cancelled)
                 for each in self._order.inputs
             ]
             for each in staged:
-                self._journal.say(f"{each.key}: {each.rows} rows, {each.encoding}")
-            self._journal.progress(18, "stage", f"{sum(each.rows for each in staged)} rows")
+                self._run.log(f"{each.key}: {each.rows} rows, {each.encoding}")
+            self._run.progress(18, f"{sum(each.rows for each in staged)} rows", step="stage")
             return staged
 
     def _transform(
@@ -161,9 +145,9 @@ class Work:
 
     def _echo(self, staged: Sequence[Staged], values: Mapping[str, str]) -> None:
         def told(part: float, message: str) -> None:
-            self._journal.progress(20 + 55 * part, "transform", message)
+            self._run.progress(20 + 55 * part, message, step="transform")
 
-        echo.run(staged, values, self._folders.output, pause=self._lease.check, told=told)
+        echo.run(staged, values, self._folders.output, pause=self._run.check_cancelled, told=told)
 
     def _earthmover(
         self, bundle: Bundle, roster: Roster | None, staged: Sequence[Staged], values: Mapping[str, str]
@@ -176,7 +160,7 @@ class Work:
             | dict(project.params)
         )
         arguments = ["run", "-k", "-c", str(project.config), "--params", json.dumps(given)]
-        self._journal.progress(20, "transform", "earthmover started")
+        self._run.progress(20, "earthmover started", step="transform")
         tail, ended = self._programs.run(EARTHMOVER, arguments)
         if ended.exit_code != 0:
             columns: frozenset[str] = staged[0].columns if staged else frozenset()
@@ -192,14 +176,14 @@ class Work:
             "STATE_FILE": str(folders.home / "runs.csv"),
         }
 
-    def _matched(self) -> Result:
+    def _matched(self) -> dict[str, Any]:
         """Publish what is to be said of the matching, then judge it: the report is there on failure too."""
         found = matches.read(self._folders.output)
-        files = [outputs.measure(path, self._lease.check) for path in found.files]
-        uids = [self._upload(files, REPORT)] if files else []
+        files = [outputs.measure(path, self._run.check_cancelled) for path in found.files]
+        outputs.publish(files, self._run, kind=REPORT)
         found.require(self._order.required_match_rate)
         unmatched = found.summary()
-        return Result(result={"unmatched": unmatched} if unmatched else {}, output_sets=uids)
+        return {"unmatched": unmatched} if unmatched else {}
 
     def _send(self, bundle: Bundle) -> ods.Sent:
         store = self._order.ods
@@ -207,8 +191,8 @@ class Work:
             raise RunFailed("no_ods", "The work order names no ODS.", CLIENT)
         config, results = self._folders.home / "lightbeam.yaml", self._folders.home / "results.json"
         ods.write_config(config, bundle.folder, self._folders.output, store)
-        self._journal.progress(77, "send", "sending to the ODS")
-        self._lease.refresh()  # design.md §5, 10: nobody else may be sending this run
+        self._run.progress(77, "sending to the ODS", step="send")
+        self._run.confirm_lease()  # design.md §5, 10: nobody else may be sending this run
         with self._step("send"):
             tail, ended = self._programs.run(LIGHTBEAM, ods.arguments(config, results, store))
         sent = ods.read_results(results)
@@ -219,30 +203,20 @@ class Work:
                 raise RunFailed("ods_failed", sentence, CONNECTION)
             raise broken
         level = "info" if sent.is_success else "error"
-        self._journal.say(f"ODS: {sent.processed} records, {sent.failed} refused", level, **sent.summary())
+        self._run.log(f"ODS: {sent.processed} records, {sent.failed} refused", level, **sent.summary())
         return sent
 
-    def _publish(self, made: Sequence[Output], *, sent_to_ods: bool) -> str:
+    def _publish(self, made: Sequence[Output], *, sent_to_ods: bool) -> None:
         def told(number: int, name: str) -> None:
-            self._journal.progress(85 + 13 * number / len(made), "upload", f"{name} uploaded")
+            self._run.progress(85 + 13 * number / len(made), f"{name} uploaded", step="upload")
 
-        self._journal.progress(85, "upload", f"{len(made)} files")
+        self._run.progress(85, f"{len(made)} files", step="upload")
         with self._step("upload"):
-            return self._upload(made, RESULT, sent_to_ods=sent_to_ods, told=told)
-
-    def _upload(
-        self,
-        made: Sequence[Output],
-        kind: str,
-        *,
-        sent_to_ods: bool = False,
-        told: Callable[[int, str], None] = lambda _number, _name: None,
-    ) -> str:
-        return outputs.publish(made, self._api, self._store, kind=kind, sent_to_ods=sent_to_ods, told=told)
+            outputs.publish(made, self._run, kind=RESULT, sent_to_ods=sent_to_ods, told=told)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
-        self._lease.check()
+        self._run.check_cancelled()
         began = time.monotonic()
         yield
         seconds = time.monotonic() - began

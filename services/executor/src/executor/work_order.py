@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from executor.failures import CLIENT, RunFailed
+from executor.failures import RunFailed
+from executor_sdk.errors import CLIENT
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 DIRECT, MATCHED = "direct", "matched"
@@ -18,10 +19,7 @@ class Input:
     """A file the client uploaded. `file_name` is the client's, good for its extension only."""
 
     key: str
-    url: str
     file_name: str
-    size_bytes: int | None
-    etag: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +74,6 @@ class WorkOrder:
     timeout_seconds: float | None
     memory_mb: int | None
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return (self.ods.client_secret,) if self.ods else ()
-
 
 def read(payload: Mapping[str, Any]) -> WorkOrder:
     """Read a payload (executor-api.md §1), or raise RunFailed (`unsupported_payload`)."""
@@ -114,14 +108,7 @@ def _read(payload: Mapping[str, Any]) -> WorkOrder:
 def _input(key: str, value: Mapping[str, Any]) -> Input:
     if not _KEY.fullmatch(key):
         raise ValueError("input key")
-    size = value.get("size_bytes")
-    return Input(
-        key=key,
-        url=value["url"],
-        file_name=value.get("file_name") or "",
-        size_bytes=None if size is None else int(size),
-        etag=value.get("etag"),
-    )
+    return Input(key=key, file_name=value.get("file_name") or "")
 
 
 def _mappings(value: Any) -> list[Mapped]:

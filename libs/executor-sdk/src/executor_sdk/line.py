@@ -5,6 +5,7 @@ live). A turn is a hint: one that is lost, doubled or stale costs nothing, becau
 """
 
 import json
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -13,11 +14,10 @@ from typing import Any
 
 import redis
 
-from common.logs import get_logger
-
 POP_SECONDS = 1  # as long as a stop may have to wait
 PRESENT_SECONDS = 30
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,13 @@ def _text(value: Any) -> str:
     return value
 
 
+def connect(url: str) -> "redis.Redis":
+    """Make the connection of a line; a pop that waits its second is no timeout."""
+    return redis.Redis.from_url(
+        url, socket_timeout=POP_SECONDS + 5, socket_connect_timeout=5, health_check_interval=30
+    )
+
+
 class Line:
     """The line of one pool, and this executor's place in it."""
 
@@ -78,7 +85,7 @@ class Line:
         self._redis.set(self._presence, "0", px=1)
 
 
-def serve(line: Line, take: Callable[[Turn], None], stopping: threading.Event) -> None:
+def serve(line: Line, take: Callable[[Turn], object], stopping: threading.Event) -> None:
     """Take turns until told to stop. Redis away is waited out, with growing pauses."""
     pause = _SHORTEST_PAUSE
     present = threading.Thread(target=_stay_present, args=(line, stopping), name="presence", daemon=True)
@@ -89,7 +96,7 @@ def serve(line: Line, take: Callable[[Turn], None], stopping: threading.Event) -
             message = line.pop()
             pause = _SHORTEST_PAUSE
         except redis.RedisError as error:
-            get_logger().warning("line_unreachable", error=type(error).__name__)
+            _log.warning("line_unreachable error=%s", type(error).__name__)
             stopping.wait(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, _LONGEST_PAUSE)
             continue
@@ -98,11 +105,11 @@ def serve(line: Line, take: Callable[[Turn], None], stopping: threading.Event) -
     _leave(line)
 
 
-def _take(message: bytes | str, take: Callable[[Turn], None]) -> None:
+def _take(message: bytes | str, take: Callable[[Turn], object]) -> None:
     try:
         turn = parse(message)
     except BadTurn as error:
-        get_logger().warning("turn_dropped", reason=str(error))
+        _log.warning("turn_dropped reason=%s", error)
         return
     take(turn)
 
@@ -113,11 +120,11 @@ def _stay_present(line: Line, stopping: threading.Event) -> None:
         try:
             line.present()
         except redis.RedisError:
-            get_logger().debug("presence_not_renewed")
+            _log.debug("presence_not_renewed")
 
 
 def _leave(line: Line) -> None:
     try:
         line.leave()
     except redis.RedisError:
-        get_logger().debug("presence_not_removed")
+        _log.debug("presence_not_removed")

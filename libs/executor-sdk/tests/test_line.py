@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from executor.strict_requests import SchemeChanged, StrictRequests
-from executor.turns import BadTurn, Line, Turn, parse, serve
+from executor_sdk.line import BadTurn, Line, Turn, parse, serve
 
 TURN = '{"v":1,"run":"r","lease":7,"ticket":"t","traceparent":"00-a-b-01"}'
 
@@ -74,26 +73,3 @@ def test_bad_turns_and_lost_connections_do_not_stop_the_line() -> None:
     assert len(fake.present) == 6
     assert set(fake.present) == {("jobs:executor:p:n", 30)}
     assert fake.gone == [("jobs:executor:p:n", 1)]
-
-
-class FakeRequests:
-    """Remembers what was called."""
-
-    def __init__(self) -> None:
-        self.called: list[tuple[str, dict[str, Any]]] = []
-
-    def get(self, url: str, **options: Any) -> None:
-        self.called.append((url, options))
-
-    post = get
-
-
-def test_the_secret_of_an_ods_is_never_sent_over_another_scheme() -> None:
-    fake = FakeRequests()
-    strict = StrictRequests(fake)
-    strict.get("https://ods/")
-    with pytest.raises(SchemeChanged):
-        strict.post("http://ods/oauth/token", auth=("client", "secret"))
-    [(url, options)] = fake.called
-    assert url == "https://ods/"
-    assert options == {"timeout": (5, 60), "allow_redirects": False}

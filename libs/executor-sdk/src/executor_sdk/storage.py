@@ -8,7 +8,7 @@ from typing import Any
 
 import urllib3
 
-from executor.failures import TRANSIENT, RunFailed
+from executor_sdk.errors import Retryable
 
 PIECE = 256 * 1024
 _TRIES = 6
@@ -20,7 +20,7 @@ class Gone(Exception):
     """The object is not there, or not the one it was."""
 
 
-class Store:
+class Storage:
     """Object storage as one run sees it; `pause` is called at every piece and may raise."""
 
     def __init__(self, http: urllib3.PoolManager, pause: Callable[[], None]) -> None:
@@ -32,19 +32,21 @@ class Store:
     ) -> None:
         """Fetch a file to disk.
 
-        Raises Gone when it is not there or has another size or ETag, RunFailed when storage does not answer.
+        Raises Gone when it is not there or has another size or ETag, Retryable when storage does not answer.
         """
         for number in range(_TRIES):
             if number:
                 self._rest(number)
             if self._fetched(url, target, size_bytes, etag):
                 return
-        raise RunFailed(
-            "storage_unreachable", "Object storage does not answer. The run will be tried again.", TRANSIENT
-        )
+        sentence = "Object storage does not answer. The run will be tried again."
+        raise Retryable(sentence, code="storage_unreachable")
 
     def upload(self, url: str, source: Path, headers: Mapping[str, str]) -> None:
-        """Store a file with exactly the headers its URL signs. One that is already there is fine."""
+        """Store a file with exactly the headers its URL signs. One that is already there is fine.
+
+        Raises Retryable when storage refuses it or does not answer.
+        """
         status = 0
         for number in range(_TRIES):
             if number:
@@ -55,7 +57,7 @@ class Store:
             if 400 <= status < 500 and status not in (408, 429):
                 break
         sentence = "An output file could not be stored. The run will be tried again."
-        raise RunFailed("upload_refused" if status else "storage_unreachable", sentence, TRANSIENT)
+        raise Retryable(sentence, code="upload_refused" if status else "storage_unreachable")
 
     def _fetched(self, url: str, target: Path, size_bytes: int | None, etag: str | None) -> bool:
         try:
