@@ -93,7 +93,7 @@ class RunApi:
         self._alive_seconds = timeout
         interval = float(answer.get("heartbeat_interval_secs") or timeout)
         return Claim(
-            payload=answer["payload"],
+            payload=dict(answer["payload"]),
             heartbeat_interval_seconds=min(interval, timeout / 3),
             lease=int(answer.get("lease", 0)),
             attempt=int(answer.get("attempt", 1)),

@@ -123,7 +123,7 @@ class Executor:
         )
         try:
             claim = api.claim(self.name)
-        except (LeaseLost, Refused) as error:
+        except (Interrupted, Refused) as error:
             _log.info("claim_refused run=%s reason=%s", turn.run, error)
             return NOT_CLAIMED
         except (KeyError, TypeError, ValueError) as error:
@@ -145,7 +145,7 @@ class Executor:
         except Suspended as wait:
             _log.info("run_waits run=%s for=%s", turn.run, wait)
             return WAITING
-        except LeaseLost as error:
+        except Interrupted as error:
             _log.info("lease_lost run=%s reason=%s", turn.run, error)
             return LOST
         except Refused as error:

@@ -134,10 +134,9 @@ class Run:
         The run then holds no executor. The handler runs again from its start when the event is there, and
         this returns its payload. Without one in time the run ends as `timed_out`.
         """
-        body = {"event_key": key, "timeout_secs": timeout_seconds}
-        answer = self._post_after_log(
-            "wait-for-event", body | ({"notify_url": notify_url} if notify_url else {})
-        )
+        told = {"notify_url": notify_url} if notify_url else {}
+        self._journal.flush()
+        answer = self._post("wait-for-event", {"event_key": key, "timeout_secs": timeout_seconds, **told})
         if answer.get("status") == "received":
             return answer.get("payload")
         raise Suspended(f"the event {key}")
@@ -196,9 +195,4 @@ class Run:
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         self.check_cancelled()
-        return self._api.post(path, body)
-
-    def _post_after_log(self, path: str, body: Mapping[str, Any]) -> Any:
-        self.check_cancelled()
-        self._journal.flush()
         return self._api.post(path, body)
