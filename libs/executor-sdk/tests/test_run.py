@@ -57,16 +57,25 @@ def test_an_event_that_came_before_is_received_at_once(
     assert platform.bodies("complete")[0]["result"] == 7
 
 
-def test_log_lines_arrive_before_a_wait_begins(take: Callable[[Work], str], platform: Platform) -> None:
+@pytest.mark.parametrize("last", ["wait-for-event", "spawn", "complete", "fail"])
+def test_log_lines_arrive_before_a_run_waits_or_ends(
+    take: Callable[[Work], str], platform: Platform, last: str
+) -> None:
+    ends: dict[str, Work] = {
+        "wait-for-event": lambda run: run.wait_for_event("approval"),
+        "spawn": lambda run: run.spawn(bundle="X", await_completion=True),
+        "complete": lambda _run: None,
+        "fail": lambda run: run.fetch_input("NONE", "nowhere"),
+    }
+
     def work(run: Run) -> Any:
         run.log("first")
-        return run.wait_for_event("approval")
+        return ends[last](run)
 
     take(work)
-    assert [name for name, _body in platform.calls if name in ("log", "wait-for-event")] == [
-        "log",
-        "wait-for-event",
-    ]
+    names = [name for name, _body in platform.calls]
+    assert names.index("log") < names.index(last)
+    assert "first" in logged(platform)
 
 
 def test_children_that_are_waited_for_are_spawned_once_each(

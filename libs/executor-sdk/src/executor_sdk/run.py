@@ -146,7 +146,7 @@ class Run:
         *,
         bundle: str = "",
         job_id: str = "",
-        payload: Any = None,
+        payload: Mapping[str, Any] | None = None,
         priority: int | None = None,
         await_completion: bool = False,
         await_timeout_seconds: float | None = None,
@@ -164,7 +164,7 @@ class Run:
         self._journal.flush()
         return self._spawning.spawn({**named, **told, "await_completion": await_completion})
 
-    def continue_as(self, payload: Any = None) -> Any:
+    def continue_as(self, payload: Mapping[str, Any] | None = None) -> Any:
         """Make a run that goes on after this one, with a payload of its own or this one's; returns it."""
         return self._post("continue", {} if payload is None else {"payload": payload})
 
