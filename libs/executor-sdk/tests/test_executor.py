@@ -148,6 +148,14 @@ def test_a_refused_request_fails_the_run_and_says_why(executor: Executor, platfo
     assert "Job not found: 7" in platform.bodies("fail")[0]["error"]
 
 
+def test_a_spent_budget_is_not_waited_out(executor: Executor, platform: Platform) -> None:
+    problem = b'{"type": "/problems/budget-spent", "detail": "spent"}'
+    platform.faults = {"usage": [(429, {}, problem)]}
+    assert taken(executor, platform, lambda run: run.usage("p", "m", total_tokens=1)) == "api_refused"
+    [failure] = platform.bodies("fail")
+    assert (failure["error_class"], failure["retryable"]) == ("budget", False)
+
+
 def test_a_refused_result_fails_the_run(executor: Executor, platform: Platform) -> None:
     platform.faults = {"complete": [413]}
     assert taken(executor, platform, lambda _run: "too long") == "api_refused"

@@ -15,7 +15,7 @@ from typing import Any
 
 import urllib3
 
-from executor_sdk.errors import Cancelled, LeaseLost, Refused
+from executor_sdk.errors import BUDGET_SPENT, Cancelled, LeaseLost, Refused
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 LOST = frozenset({401, 403, 404, 409, 410})
@@ -173,8 +173,10 @@ class RunApi:
 
 def _judge(answer: Answer) -> None:
     """Return when the request may be repeated, raise when not."""
-    if not answer.status or answer.status in RETRIED or answer.problem == _IN_PROGRESS:
-        return  # the last: our own first try is still at work
+    if answer.problem == _IN_PROGRESS:
+        return  # our own first try is still at work
+    if not answer.status or (answer.status in RETRIED and answer.problem != BUDGET_SPENT):
+        return
     if answer.problem == _CANCELLED:
         raise Cancelled("canceled by request")
     if answer.status in LOST and _is_fenced(answer):

@@ -22,6 +22,8 @@ TRANSIENT, UNKNOWN = "transient", "unknown"
 CLIENT, AUTH, BUDGET, OOM, INVALID_INPUT = "client", "auth", "budget", "oom", "invalid_input"
 RETRYABLE = frozenset({RATE_LIMITED, SERVER, TIMEOUT, CONNECTION, TRANSIENT, UNKNOWN})  # executor-api.md §1
 
+BUDGET_SPENT = "budget-spent"  # the one 429 that does not pass
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:

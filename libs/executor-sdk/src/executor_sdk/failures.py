@@ -3,6 +3,8 @@
 import urllib3
 
 from executor_sdk.errors import (
+    BUDGET,
+    BUDGET_SPENT,
     CLIENT,
     CONNECTION,
     OOM,
@@ -44,7 +46,8 @@ def of_error(error: Exception) -> Failure:
         return error.failure
     if isinstance(error, Refused):
         sentence = f"The server refused the executor's report: {error.detail or error.status}"
-        return Failure(code="api_refused", sentence=sentence, error_class=CLIENT)
+        error_class = BUDGET if error.problem == BUDGET_SPENT else CLIENT
+        return Failure(code="api_refused", sentence=sentence, error_class=error_class)
     for kind, failure in _KNOWN:
         if isinstance(error, kind):
             return failure
