@@ -24,8 +24,8 @@ from common.principal import Principal
 from common.sealing import Sealer
 from jobs.app import create_app
 from jobs.assessments.work import WorkOrders
-from jobs.catalog.outbound import GuardedHttp
 from jobs.config import JobsSettings
+from jobs.deliveries.outbound import GuardedHttp
 from jobs.engine.run_tokens import Signer
 from jobs.services import Services
 from stack.testing import Servers
@@ -153,7 +153,7 @@ def services(
         signer=Signer(run_token_key, clock),
         sealer=sealer,
         work_order=WorkOrders(store=store, sealer=sealer, clock=clock, memory_mb=512),
-        outbound=GuardedHttp(("127.0.0.0/8",)),
+        outbound=GuardedHttp(("127.0.0.0/8",), "ODS_ALLOWED_HOSTS", seconds=5),
         settings=JobsSettings(
             database_url=servers.database_url("jobs", database_name),
             redis_url=servers.redis_url("jobs"),

@@ -9,8 +9,9 @@ from common.objects import S3Settings, S3Store
 from common.sealing import Sealer
 from jobs.api import admin, engine, external, internal, sdk
 from jobs.assessments.work import WorkOrders
-from jobs.catalog.outbound import GuardedHttp
+from jobs.catalog import ods_check
 from jobs.config import ImportSettings, JobsSettings
+from jobs.deliveries.outbound import GuardedHttp
 from jobs.engine.nudges import RedisNudge
 from jobs.engine.run_tokens import Signer
 from jobs.problems import PROBLEMS
@@ -42,7 +43,7 @@ def assemble(settings: JobsSettings) -> Services:
         signer=Signer(settings.run_token_key, clock),
         sealer=sealer,
         work_order=WorkOrders(store=store, sealer=sealer, clock=clock, memory_mb=settings.run_memory_mb),
-        outbound=GuardedHttp(settings.ods_allowed_hosts),
+        outbound=GuardedHttp(settings.ods_allowed_hosts, "ODS_ALLOWED_HOSTS", seconds=ods_check.SECONDS),
         settings=settings,
     )
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine
 from common.clock import Clock
 from common.objects import ObjectStore
 from common.sealing import Sealer
-from jobs.catalog.outbound import Outbound
 from jobs.config import JobsSettings
+from jobs.deliveries.outbound import Outbound
 from jobs.engine.leases import WorkOrder
 from jobs.engine.nudges import Nudge
 from jobs.engine.run_tokens import Signer

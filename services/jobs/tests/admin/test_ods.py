@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog.outbound import GuardedHttp
+from jobs.deliveries.outbound import GuardedHttp
 
 SECRET = "a-well-kept-secret"
 
@@ -194,11 +194,13 @@ def test_a_check_says_that_nothing_answers(ask: Any, address: str) -> None:
 def test_a_check_does_not_reach_into_our_network(
     ask: Any, address: str, ed_fi: EdFi, monkeypatch: Any, services: Any
 ) -> None:
-    object.__setattr__(services, "outbound", GuardedHttp(()))
+    object.__setattr__(services, "outbound", GuardedHttp((), "ODS_ALLOWED_HOSTS", seconds=5))
     try:
         found = check(ask, address, body(ed_fi.url))
     finally:
-        object.__setattr__(services, "outbound", GuardedHttp(("127.0.0.0/8",)))
+        object.__setattr__(
+            services, "outbound", GuardedHttp(("127.0.0.0/8",), "ODS_ALLOWED_HOSTS", seconds=5)
+        )
     assert found["steps"][0]["message"].endswith("is inside our own network and not in ODS_ALLOWED_HOSTS")
     assert ed_fi.seen == []
 

@@ -5,8 +5,10 @@ from base64 import b64encode
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from jobs.catalog.outbound import Answer, Outbound, OutboundFailed, OutboundRefused
 from jobs.catalog.tables import Ods
+from jobs.deliveries.outbound import Answer, Outbound, OutboundFailed, OutboundRefused
+
+SECONDS = 5.0  # for each call
 
 
 @dataclass(frozen=True, kw_only=True)
