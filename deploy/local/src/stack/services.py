@@ -117,7 +117,10 @@ def dispatcher(facts: Facts) -> dict[str, str]:
 
 
 def courier(facts: Facts) -> dict[str, str]:
-    return {"OUTPUTS_URL": f"http://127.0.0.1:{facts.ports.outputs}"} | facts.files(
+    return {
+        "OUTPUTS_URL": f"http://127.0.0.1:{facts.ports.outputs}",
+        "WEBHOOK_ALLOWED_HOSTS": "127.0.0.0/8 ::1",
+    } | facts.files(
         DATABASE_URL="database-url-jobs",
         REDIS_URL="redis-url-jobs",
         OUTPUTS_SIGNING_KEY="signing-key-outputs-from-courier",

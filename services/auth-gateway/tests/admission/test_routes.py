@@ -69,7 +69,7 @@ def test_a_known_path_with_another_method_says_which_it_knows(table: routes.Tabl
     assert table.match("GET", "/api/v1/token/verify/").allowed == ("POST",)
 
 
-def test_only_login_documentation_and_health_are_open_to_anyone(table: routes.Table) -> None:
+def test_only_login_documentation_public_keys_and_health_are_open_to_anyone(table: routes.Table) -> None:
     opened = {route.path for route in table.routes if route.is_open}
     assert opened == {
         "/auth/realms/**",
@@ -80,6 +80,7 @@ def test_only_login_documentation_and_health_are_open_to_anyone(table: routes.Ta
         "/api",
         "/api/openapi.json",
         "/api/assets/*",
+        "/v1/webhook-keys",
         "/healthz",
         "/readyz",
     }

@@ -47,6 +47,12 @@ class CourierSettings:
     sealing_keys: Mapping[str, bytes] = setting(
         "SEALING_KEYS", "kid:hex keys that seal secrets at rest", parse=keyring
     )
+    webhook_allowed_hosts: tuple[str, ...] = setting(
+        "WEBHOOK_ALLOWED_HOSTS",
+        "hosts, addresses and networks inside our own that webhooks may be at, separated by spaces",
+        parse=words,
+        default=(),
+    )
     metrics_port: int = setting(
         "METRICS_PORT", "port of /metrics and /healthz", parse=whole(0, 65535), default=3506
     )

@@ -1,10 +1,15 @@
-"""The courier's door: `python -m jobs.courier`. It sends what stands in the outbox, and nothing else."""
+"""The courier's door: `python -m jobs.courier`. It sends what stands in the outbox, and nothing else.
+
+Outputs is told by the main thread. Webhooks and notify URLs have a thread and a pool of threads each, so that
+nobody's slow receiver holds up an outcome.
+"""
 
 import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +18,15 @@ from redis import RedisError
 from sqlalchemy import Engine
 
 from common import database, logs, metrics, settings
-from common.clock import SystemClock
+from common.clock import Clock, SystemClock
 from common.database import Unavailable, transaction
+from common.sealing import Sealer
 from jobs.config import CourierSettings
-from jobs.deliveries import outbox, outcomes
+from jobs.deliveries import messages, outbox, outcomes, posting, webhooks
+from jobs.deliveries.outbound import GuardedHttp
+from jobs.deliveries.posting import Post, Sender, Tried
 from jobs.deliveries.send import Receiver, SendFailed, SignedReceiver
+from jobs.deliveries.signing import PlatformKeys
 from jobs.deliveries.tables import Delivery
 from jobs.engine import nudges
 from jobs.engine.listening import Listener
@@ -26,10 +35,13 @@ from jobs.engine.turns import Nudge
 
 BATCH = 32
 THREADS = 8
+WEBHOOK_THREADS = 64
+NOTIFY_THREADS = 32
+KINDS = (*outcomes.KINDS, webhooks.WEBHOOK, messages.NOTIFY)
 REDIS_TIMEOUT_SECONDS = 3.0
 
 SENT = Counter("taxiway_deliveries", "Deliveries tried", ("kind", "result"))
-BACKLOG = Gauge("taxiway_deliveries_open", "Deliveries not yet answered")
+BACKLOG = Gauge("taxiway_deliveries_open", "Deliveries not yet answered", ("kind",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +77,9 @@ class Courier:
     def count(self) -> None:
         """Show how much is waiting."""
         with transaction(self._engine) as connection:
-            BACKLOG.set(outbox.backlog(connection))
+            waiting = outbox.backlog(connection)
+        for kind in KINDS:
+            BACKLOG.labels(kind).set(waiting.get(kind, 0))
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
@@ -86,9 +100,12 @@ class Courier:
             outbox.close(connection, [delivery.id for delivery, _ in answered], 200)
             for sent in tries:
                 if sent.answer is None:
-                    outbox.postpone(connection, sent.delivery, sent.status, sent.error)
+                    pause = outbox.pause_seconds(sent.delivery.tries)
+                    outbox.postpone(connection, sent.delivery, sent.status, sent.error, pause)
         for run in runs:
             self._nudge.run(run)
+        if runs:
+            self._nudge.deliveries()  # their output sets may be news for webhooks
         for sent in tries:
             _note(sent)
 
@@ -103,7 +120,38 @@ def _note(sent: Sent) -> None:
         logs.get_logger().info("delivered", **fields, reference=sent.delivery.reference)
 
 
-def run(courier: Courier, listener: Listener, stop: threading.Event, tick_seconds: float) -> None:
+def note(tried: Tried) -> None:
+    """Count and log a try to reach somebody's address, which stays out of the log."""
+    SENT.labels(tried.delivery.kind, tried.result).inc()
+    fields = {"kind": tried.delivery.kind, "delivery": tried.delivery.id, "tries": tried.delivery.tries}
+    fields |= {"webhook": str(tried.delivery.webhook_id or ""), "status": tried.status}
+    if tried.result == "answered":
+        logs.get_logger().info("delivered", **fields)
+    else:
+        event = "delivery_failed" if tried.result == "failed" else "delivery_given_up"
+        logs.get_logger().warning(event, **fields, error=tried.error)
+
+
+def post(posts: Post, stop: threading.Event, tick_seconds: float) -> None:
+    """Work until `stop`: when woken and at every tick. Sets `stop` if it breaks: the courier starts anew."""
+    outages = Outages(stop, (Unavailable,))
+    try:
+        while not stop.is_set():
+            posts.woken.clear()
+            with outages.survived():
+                posts.deliver()
+            posts.woken.wait(tick_seconds)
+    finally:
+        stop.set()
+
+
+def run(
+    courier: Courier,
+    listener: Listener,
+    stop: threading.Event,
+    tick_seconds: float,
+    posts: Sequence[Post] = (),
+) -> None:
     """Work until `stop`: at every nudge and every tick, as long as there is something. Never gives up."""
     database_outages = Outages(stop, (Unavailable,))
     redis_outages = Outages(stop, (RedisError,))
@@ -114,6 +162,8 @@ def run(courier: Courier, listener: Listener, stop: threading.Event, tick_second
             courier.count()
         with redis_outages.survived():
             _wait(listener, stop, tick_seconds)
+        for each in posts:
+            each.woken.set()
 
 
 def _wait(listener: Listener, stop: threading.Event, tick_seconds: float) -> None:
@@ -135,15 +185,36 @@ def main() -> None:
     redis = nudges.connect(loaded.redis_url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
     receiver = SignedReceiver(loaded.outputs_url, loaded.outputs_signing_key, clock, connections=THREADS)
     courier = Courier(engine, receiver, nudges.RedisNudge.from_url(loaded.redis_url))
+    posts = _posts(engine, loaded, clock)
+    threads = [
+        threading.Thread(target=post, args=(each, stop, loaded.tick_seconds), daemon=True) for each in posts
+    ]
     metrics.serve(loaded.metrics_port)
     logs.get_logger().info("courier_started")
     with Listener(redis, clock) as listener:
-        run(courier, listener, stop, loaded.tick_seconds)
+        for thread in threads:
+            thread.start()
+        run(courier, listener, stop, loaded.tick_seconds, posts)
+    for each, thread in zip(posts, threads, strict=True):
+        each.woken.set()
+        thread.join()
+        with suppress(Unavailable):  # what was not kept is sent again
+            each.close()
     courier.close()
     receiver.close()
     engine.dispose()
     redis.close()
     logs.get_logger().info("courier_stopped")
+
+
+def _posts(engine: Engine, loaded: CourierSettings, clock: Clock) -> tuple[Post, Post]:
+    sealing_keys = dict(loaded.sealing_keys)
+    outbound = GuardedHttp(loaded.webhook_allowed_hosts, "WEBHOOK_ALLOWED_HOSTS", seconds=posting.SECONDS)
+    sender = Sender(outbound, Sealer(sealing_keys), PlatformKeys(sealing_keys), clock)
+    return (
+        Post(engine, sender, posting.to_webhooks, note, threads=WEBHOOK_THREADS),
+        Post(engine, sender, posting.to_notify_urls, note, threads=NOTIFY_THREADS),
+    )
 
 
 if __name__ == "__main__":

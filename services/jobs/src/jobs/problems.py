@@ -17,6 +17,7 @@ from jobs.catalog.declared import DeclarationFaulty
 from jobs.catalog.mappings import MappingFaulty, MappingNotListed
 from jobs.catalog.provisioning import CredentialsMissing, TenantMissing
 from jobs.catalog.rosters import PlaceUnknown, RosterFaulty
+from jobs.deliveries.webhooks import TooManyWebhooks, WebhookNotFound
 from jobs.engine.fence import ClaimRefused, LeaseIsStale, RunIsFinal, RunIsNotExecuting, RunNotFound
 from jobs.engine.journal import BudgetSpent
 from jobs.engine.line import JobInProgress
@@ -73,5 +74,7 @@ PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     TooManyOutputs: lambda error: bad_request(str(error), "limit-exceeded"),
     SchemaUnusable: lambda error: bad_request(str(error), "schema-unusable", {"schema": [str(error)]}),
     ValueBreaksSchema: lambda error: bad_request(str(error), "value-breaks-schema", {"value": [str(error)]}),
+    WebhookNotFound: lambda error: not_found(str(error), "webhook-not-found"),
+    TooManyWebhooks: lambda error: bad_request(str(error), "too-many-webhooks"),
     ClaimRefused: lambda error: conflict(str(error), "claim-refused"),
 }

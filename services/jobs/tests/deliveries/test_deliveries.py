@@ -1,7 +1,6 @@
 """The outbox and the courier: sent until answered, closed once, never with a transaction open."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,13 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from common import principal
 from common.clock import SystemClock
 from common.database import transaction
 from jobs.courier import Courier
@@ -23,9 +20,8 @@ from jobs.deliveries import outbox
 from jobs.deliveries.send import SendFailed, SignedReceiver
 from jobs.engine.nudges import NoNudge
 from stack.ports import free_port
-from stack.testing import Servers
 
-KEYS = {"o1": b"o" * 32}
+KEYS = {"o1": b"o" * 32}  # as in conftest.py
 OPEN = "SELECT * FROM delivery WHERE closed_at IS NULL"
 
 
@@ -157,40 +153,6 @@ def test_a_delivery_about_a_run_that_is_gone_is_closed(
     assert rows(OPEN) == []
 
 
-class Outputs(BaseHTTPRequestHandler):
-    """A small receiver that believes nothing without a signature."""
-
-    protocol_version = "HTTP/1.1"
-    calls: list[tuple[str, Any]]
-    reply: tuple[int, bytes]
-
-    def do_PUT(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        caller = principal.verify(self.headers.items(), "PUT", self.path, KEYS, int(time.time()))
-        assert caller.kind == "service"
-        self.calls.append((self.path, body))
-        status, content = self.reply
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        return
-
-
-@pytest.fixture
-def outputs() -> Iterator[tuple[str, type[Outputs]]]:
-    handler = type("Handler", (Outputs,), {"calls": [], "reply": (200, b'{"sets": []}')})
-    server = ThreadingHTTPServer(("127.0.0.1", free_port()), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", handler
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture
 def signed() -> Iterator[Callable[[str], SignedReceiver]]:
     made: list[SignedReceiver] = []
@@ -231,21 +193,12 @@ def test_a_receiver_that_is_away_is_a_failure_without_status(signed: Any) -> Non
 
 
 def test_the_process_delivers_and_ends_cleanly(
-    engine: Engine, servers: Servers, ended: Any, outputs: Any, rows: Any
+    courier_environment: Any, ended: Any, outputs: Any, rows: Any
 ) -> None:
     url, handler = outputs
     run = ended()
-    environment = {
-        **os.environ,
-        "DATABASE_URL": engine.url.set(drivername="postgresql").render_as_string(False),
-        "REDIS_URL": servers.redis_url("jobs"),
-        "OUTPUTS_URL": url,
-        "OUTPUTS_SIGNING_KEY": "o1:" + KEYS["o1"].hex(),
-        "SEALING_KEYS": "s1:" + "00" * 32,
-        "METRICS_PORT": str(free_port()),
-        "TICK_SECONDS": "0.2",
-    }
     command = [sys.executable, "-m", "jobs.courier"]
+    environment = courier_environment(url)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             end = time.monotonic() + 15

@@ -97,5 +97,25 @@ def test_every_end_frees_the_job_and_tells_of_it_once(bench: Any, name: str) -> 
         assert line.submit(connection, bench.new(run.job_id)).status is Status.QUEUED
 
 
+@pytest.mark.parametrize("name", WAYS)
+def test_every_end_is_told_to_webhooks_once(bench: Any, name: str) -> None:
+    status, before, way = WAYS[name]
+    bench.execute("DELETE FROM webhook")
+    [webhook] = bench.execute(
+        "INSERT INTO webhook (id, partner, url, events, secret)"
+        """ VALUES (:id, 'acme', 'http://x', '["run.completed", "run.failed"]', '') RETURNING id""",
+        id=uuid4(),
+    )
+    run = bench.claimed()
+    bench.execute(before or "SELECT 1")
+    with transaction(bench.engine) as connection:
+        way(connection, run)
+    [told] = [each for each in bench.deliveries() if each["kind"] == "webhook"]
+    event = "run.completed" if status is Status.COMPLETED else "run.failed"
+    assert (told["reference"]["event"], told["reference"]["run"]) == (event, str(run.id))
+    assert told["webhook_id"] == webhook["id"]
+    bench.execute("DELETE FROM delivery; DELETE FROM webhook")
+
+
 def test_the_ways_lead_to_every_final_state() -> None:
     assert {status for status, _, _ in WAYS.values()} == FINAL

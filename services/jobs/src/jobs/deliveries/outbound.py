@@ -6,9 +6,11 @@ goes to the address that was checked. No redirect is followed; time and size are
 """
 
 import ipaddress
+import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,10 +22,13 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CONNECT_SECONDS = 3.0
+SHORTEST_SECONDS = 0.1
 LARGEST_ANSWER_BYTES = 256 * 1024
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 _BROKEN = (urllib3.exceptions.HTTPError, HTTPException, OSError)
+_NO_URL = "it must be a plain http:// or https:// URL without credentials"
+_URL = re.compile(r"https?://[!-\[\]-~]+")  # visible ASCII without a backslash, RFC 3986 §2
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # RFC 4291 §2.4: all there is of public IPv6
 
 
@@ -65,7 +70,7 @@ class GuardedHttp:
     """An Outbound that reaches public addresses, and inner ones that `allowed` names.
 
     `allowed` holds host names, addresses and networks; `setting` is where the operator named them. A call is
-    cut short `seconds` after it connected, however the other side spreads its answer.
+    cut short after `seconds`, however the other side spreads its answer.
     """
 
     def __init__(
@@ -96,15 +101,16 @@ class GuardedHttp:
     def _called(
         self, method: str, url: str, headers: Mapping[str, str], body: str | None
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        parts, port = _parts(url)
+        parts, port = read_url(url)
         host = parts.hostname or ""
         address = self._checked(host, port)
         connection = _connection(address, port, host, is_https=parts.scheme == "https")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         sent = {"Host": parts.netloc, **headers}
+        until = time.monotonic() + self._seconds
         try:
             connection.connect()
-            with _deadline(connection, self._seconds):
+            with _deadline(connection, max(until - time.monotonic(), SHORTEST_SECONDS)):
                 connection.request(
                     method, target, body=body, headers=sent, preload_content=False, decode_content=False
                 )
@@ -131,15 +137,16 @@ class GuardedHttp:
         return _is_public(plain) or any(plain in network for network in self._networks)
 
 
-def _parts(url: str) -> tuple[SplitResult, int]:
+def read_url(url: str) -> tuple[SplitResult, int]:
+    """Take an http(s) URL apart, and give the port to call; raises OutboundRefused for any other text."""
     try:
         parts = urlsplit(url)
         port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
     except ValueError:
-        raise OutboundRefused("it is no URL") from None
+        raise OutboundRefused(_NO_URL) from None
     # What is before an @ would be taken for the host by a hasty reader.
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not port:
-        raise OutboundRefused("it is no plain http:// or https:// URL")
+    if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc or not port:
+        raise OutboundRefused(_NO_URL)
     return parts, port
 
 

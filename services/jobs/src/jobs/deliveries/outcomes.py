@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from common.clock import rfc3339
+from jobs.deliveries import webhooks
 from jobs.deliveries.tables import Delivery
 
 OUTCOME = "outcome"
@@ -89,4 +90,6 @@ def store(connection: Connection, answers: Sequence[tuple[Delivery, Mapping[str,
     stored = connection.execute(_STORE, {"answers": json.dumps(outcomes)}).all()
     notes = [{"id": str(row.id), "seq": row.event_seq, "sets": row.output_sets} for row in stored]
     connection.execute(_NOTE, {"notes": json.dumps(notes)})
-    return [row.id for row in stored]
+    runs = [row.id for row in stored]
+    webhooks.record_published(connection, runs)
+    return runs

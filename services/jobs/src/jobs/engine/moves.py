@@ -2,8 +2,8 @@
 
 A Step names where runs go, which ones, and what changes with them; its statement locks the rows that may go
 there, writes them, notes the event and, when the target is final, releases what the runs held and records
-the outcome's delivery: all in one statement, for one run or many. Where a run may come from is decided by
-the table in states.py and nowhere else.
+the deliveries to outputs and to webhooks: all in one statement, for one run or many. Where a run may come
+from is decided by the table in states.py and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
+from jobs.deliveries.webhooks import RECORD_ENDS
 from jobs.engine import states
 from jobs.engine.states import FINAL, Status
 from jobs.engine.tables import RUN_COLUMNS, Run, runs_of_rows
@@ -38,12 +39,14 @@ SELECT * FROM moved
 
 _RELEASE = ", holds_job = false, awaits_run_id = NULL, finished_at = now(), ended_by = :by"
 
-_ENDS = """, released AS (
+_ENDS = f""", released AS (
     DELETE FROM wait USING moved WHERE wait.run_id = moved.id
 ), told AS (
     INSERT INTO delivery (kind, reference)
     SELECT 'outcome', jsonb_build_object('run', id, 'lease', lease) FROM moved
-)"""
+), called AS (
+    {RECORD_ENDS}
+)"""  # noqa: S608 (our own constant)
 
 
 @dataclass(frozen=True, kw_only=True)
