@@ -69,6 +69,7 @@ class Trial:
     packed: bundles.Packed
     folder: Path
     sample: Path | None
+    others: Mapping[str, Path]  # further inputs, by key
     params: Mapping[str, str]
 
     @property
@@ -142,7 +143,8 @@ def found(source: Path, only: str) -> Iterator["Trial"]:
         samples = samples_of(path.parent, packed.metadata)
         for params in combinations(packed):
             sample = fitting(samples, list(params.values()))
-            yield Trial(packed=packed, folder=path.parent, sample=sample, params=params)
+            others = others_of(path.parent, packed.metadata)
+            yield Trial(packed=packed, folder=path.parent, sample=sample, others=others, params=params)
 
 
 def combinations(packed: bundles.Packed) -> list[dict[str, str]]:
@@ -161,13 +163,35 @@ def values_of(key: str, param: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def samples_of(folder: Path, metadata: Mapping[str, Any]) -> list[Path]:
-    """List the sample files a bundle brings of the type its first input has, the plainest name first."""
-    types = [str(each).lower() for each in ((metadata.get("input_files") or [{}])[0].get("file_type") or [])]
+    """List the sample files a bundle brings of the type its first input has.
+
+    Those that its README gives to that input come first, then the plainest name.
+    """
+    first = (metadata.get("input_files") or [{}])[0]
+    types = [str(each).lower() for each in (first.get("file_type") or [])]
+    shown = set(shown_in_readme(folder, str(first.get("env_var"))))
     data = folder / "data"
     found = [path for path in data.iterdir() if path.is_file()] if data.is_dir() else []
     named = [path for path in found if re.search("sample|anonymized", path.name, re.IGNORECASE)]
     of_type = [path for path in named if path.suffix[1:].lower() in types]
-    return sorted(of_type, key=lambda path: (types.index(path.suffix[1:].lower()), len(path.name), path.name))
+    return sorted(
+        of_type,
+        key=lambda path: (path not in shown, types.index(path.suffix[1:].lower()), len(path.name), path.name),
+    )
+
+
+def others_of(folder: Path, metadata: Mapping[str, Any]) -> dict[str, Path]:
+    """Find the files that the bundle's README gives to its further inputs."""
+    keys = [str(each["env_var"]) for each in (metadata.get("input_files") or [])[1:]]
+    return {key: found[0] for key in keys if (found := shown_in_readme(folder, key))}
+
+
+def shown_in_readme(folder: Path, key: str) -> list[Path]:
+    """List the files of a bundle that its README gives to an input."""
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    named = re.findall(rf'"{re.escape(key)}"\s*:\s*"(?:\./)?(data/[^"]+)"', text)
+    return [path for path in (folder / name for name in named) if path.is_file()]
 
 
 def fitting(samples: Sequence[Path], values: Sequence[str]) -> Path | None:
@@ -227,7 +251,10 @@ def run(trial: Trial, forge: Forge, folder: Path) -> Mapping[str, Any]:
     bundle = {"key": packed.key, "sha256": packed.sha256, "url": str(archive), "mode": packed.mode}
     payload = {
         "bundle": bundle,
-        "inputs": {key: {"url": str(sample), "file_name": sample.name}},
+        "inputs": {
+            name: {"url": str(path), "file_name": path.name}
+            for name, path in {key: sample, **trial.others}.items()
+        },
         "params": trial.params,
         "roster": {"url": str(roster)},
     }

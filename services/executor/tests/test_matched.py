@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,16 @@ def test_the_roster_of_an_ods_is_fetched_from_it(
     assert completed["result"]["counts"] == {"studentAssessments": 3}
     # lightbeam sends several at once: they arrive in any order
     assert {each["student"] for each in edfi.received["studentAssessments"]} == {"901", "902", "903"}
+
+
+def test_an_optional_input_is_read_when_it_is_sent(
+    platform: Any, runner: Runner, quiz: Change, turn: Turn
+) -> None:
+    notes = platform.put("notes", b"pupil,note\nL2,late\n")
+    quiz()["inputs"]["INPUT_FILE_NOTES"] = {"url": notes, "file_name": "notes.csv"}
+    runner.take(turn)
+    lines = uploaded(platform, "result")["studentAssessments.jsonl"].decode().splitlines()
+    assert [json.loads(line)["note"] for line in lines] == ["", "late", ""]
 
 
 def test_an_ods_that_does_not_show_its_students_fails_the_run(

@@ -45,6 +45,13 @@ class Bundle:
         return []
 
     @property
+    def input_keys(self) -> list[str]:
+        """Name every input the bundle knows, whether a run has it or not."""
+        return [
+            str(each["env_var"]) for each in self.metadata.get("input_files") or [] if each.get("env_var")
+        ]
+
+    @property
     def report_resources(self) -> list[str]:
         return [str(name) for name in self.metadata.get("report_resources") or []]
 

@@ -154,7 +154,8 @@ class Work:
     ) -> None:
         project = projects.prepare(bundle, self._order, roster)
         given = (
-            {**values}
+            dict.fromkeys(bundle.input_keys, "")  # an optional source without a file is an empty one
+            | {**values}
             | {each.key: str(each.path) for each in staged}
             | self._places(bundle)
             | dict(project.params)
