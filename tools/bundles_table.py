@@ -69,7 +69,6 @@ class Trial:
     packed: bundles.Packed
     folder: Path
     sample: Path | None
-    others: Mapping[str, Path]  # further inputs, by key
     params: Mapping[str, str]
 
     @property
@@ -143,8 +142,7 @@ def found(source: Path, only: str) -> Iterator["Trial"]:
         samples = samples_of(path.parent, packed.metadata)
         for params in combinations(packed):
             sample = fitting(samples, list(params.values()))
-            others = others_of(path.parent, packed.metadata)
-            yield Trial(packed=packed, folder=path.parent, sample=sample, others=others, params=params)
+            yield Trial(packed=packed, folder=path.parent, sample=sample, params=params)
 
 
 def combinations(packed: bundles.Packed) -> list[dict[str, str]]:
@@ -178,12 +176,6 @@ def samples_of(folder: Path, metadata: Mapping[str, Any]) -> list[Path]:
         of_type,
         key=lambda path: (path not in shown, types.index(path.suffix[1:].lower()), len(path.name), path.name),
     )
-
-
-def others_of(folder: Path, metadata: Mapping[str, Any]) -> dict[str, Path]:
-    """Find the files that the bundle's README gives to its further inputs."""
-    keys = [str(each["env_var"]) for each in (metadata.get("input_files") or [])[1:]]
-    return {key: found[0] for key in keys if (found := shown_in_readme(folder, key))}
 
 
 def shown_in_readme(folder: Path, key: str) -> list[Path]:
@@ -251,10 +243,7 @@ def run(trial: Trial, forge: Forge, folder: Path) -> Mapping[str, Any]:
     bundle = {"key": packed.key, "sha256": packed.sha256, "url": str(archive), "mode": packed.mode}
     payload = {
         "bundle": bundle,
-        "inputs": {
-            name: {"url": str(path), "file_name": path.name}
-            for name, path in {key: sample, **trial.others}.items()
-        },
+        "inputs": {key: {"url": str(sample), "file_name": sample.name}},
         "params": trial.params,
         "roster": {"url": str(roster)},
     }

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
