@@ -10,7 +10,7 @@ from flask import Flask, g
 from sqlalchemy import Connection, Engine, text
 
 from common.database import transaction
-from common.idempotency import Made, forget_old, once
+from common.idempotency import Made, forget_old, has_key, once
 from common.principal import Principal
 from common.problems import Problem
 
@@ -129,3 +129,9 @@ def test_an_overlong_key_is_400(sender: Sender) -> None:
     with pytest.raises(Problem) as refused:
         sender.send("x" * 256)
     assert refused.value.status == 400
+
+
+def test_a_request_has_a_key_when_its_repeats_can_be_found(sender: Sender) -> None:
+    for header, expected in (("k", True), ('"k"', True), ("", False), ('""', False), ("  ", False)):
+        with sender.request(header):
+            assert has_key() is expected

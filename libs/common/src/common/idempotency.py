@@ -78,6 +78,11 @@ def once(connection: Connection, make: Callable[[], Any]) -> Made:
     return Made(reference=found.made, repeated=True)
 
 
+def has_key() -> bool:
+    """Tell whether the request at hand can be told from its repeats."""
+    return _namespace() is not None
+
+
 def forget_old(connection: Connection, *, most: int = 10_000) -> None:
     """Drop keys older than 24 hours, the oldest first and not more than `most` at a time."""
     connection.execute(_FORGET, {"most": most})
