@@ -21,7 +21,7 @@ from common.clock import Clock, SystemClock
 from common.database import Unavailable, transaction, try_lock
 from jobs.config import DispatcherSettings
 from jobs.deliveries import outbox
-from jobs.engine import nudges, sweeps, turns
+from jobs.engine import nudges, signals, sweeps, turns
 from jobs.engine.listening import Listener
 from jobs.engine.outages import Outages
 from jobs.engine.run_tokens import Signer
@@ -99,6 +99,7 @@ class Dispatcher:
         self._duty("wake", sweeps.wake)
         self._duty("expire", sweeps.expire)
         self._duty("cancel", lambda connection: sweeps.cancel_by_force(connection, CANCEL_GRACE_SECONDS))
+        self._duty("end_waits", sweeps.end_waits)
         self._duty("reap", self._if_steady(lambda connection: sweeps.reap(connection, heartbeat)))
         self._duty("time_out", self._if_steady(lambda connection: sweeps.time_out(connection, heartbeat)))
 
@@ -152,6 +153,7 @@ class Dispatcher:
 def _forget(connection: Connection) -> Sequence[Run]:
     idempotency.forget_old(connection)
     outbox.forget_closed(connection)
+    signals.forget_old(connection)
     return ()
 
 

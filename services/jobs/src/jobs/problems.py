@@ -23,6 +23,7 @@ from jobs.engine.journal import BudgetSpent
 from jobs.engine.line import JobInProgress
 from jobs.engine.outputs import TooManyOutputs
 from jobs.engine.schemas import SchemaUnusable, ValueBreaksSchema
+from jobs.engine.signals import KeyIsWaitedFor
 
 FORBIDDEN_BY = ("missing-client-claim", "invalid-partner")
 
@@ -76,5 +77,6 @@ PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     ValueBreaksSchema: lambda error: bad_request(str(error), "value-breaks-schema", {"value": [str(error)]}),
     WebhookNotFound: lambda error: not_found(str(error), "webhook-not-found"),
     TooManyWebhooks: lambda error: bad_request(str(error), "too-many-webhooks"),
+    KeyIsWaitedFor: lambda error: conflict(str(error), "event-key-taken"),
     ClaimRefused: lambda error: conflict(str(error), "claim-refused"),
 }

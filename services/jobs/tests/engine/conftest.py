@@ -17,7 +17,7 @@ from jobs.engine.line import NewRun, Run
 from jobs.engine.run_tokens import Signer
 from stack.testing import Servers
 
-EMPTY = text("TRUNCATE job, run, run_event, delivery, idempotency_key CASCADE")
+EMPTY = text("TRUNCATE job, run, run_event, delivery, idempotency_key, signal CASCADE")
 LABELS = '{"labels": {"tenant": "t", "schoolYear": "2026", "bundle": "assessments/X"}}'
 NEW_JOB = text("INSERT INTO job (uid, partner, kind, spec) VALUES (:uid, :partner, 'bundle', :spec)")
 

@@ -21,9 +21,10 @@ from common.clock import FixedClock, SystemClock
 from common.database import transaction
 from jobs import dispatcher
 from jobs.dispatcher import Dispatcher, Timeouts
-from jobs.engine import family, leases, nudges, sweeps
+from jobs.engine import family, leases, nudges, signals, sweeps
 from jobs.engine.listening import Listener
 from jobs.engine.nudges import NoNudge, RedisNudge
+from jobs.engine.signals import Wish
 from jobs.engine.states import Status
 from jobs.engine.tables import Run
 from stack.ports import free_port
@@ -144,9 +145,23 @@ def test_the_old_is_forgotten(bench: Any) -> None:
         "INSERT INTO delivery (kind, reference, closed_at)"
         " SELECT 'outcome', '{}', now() - make_interval(days => days) FROM unnest(ARRAY[1, 20]) AS days"
     )
+    bench.execute(
+        "INSERT INTO signal (partner, key, payload, created_at)"
+        " SELECT 'acme', 'k', '1', now() - make_interval(days => days) FROM unnest(ARRAY[6, 8]) AS days"
+    )
     make(bench).tick()
     assert len(bench.execute("SELECT * FROM idempotency_key")) == 1
     assert len(bench.deliveries()) == 1
+    assert len(bench.execute("SELECT * FROM signal")) == 1
+
+
+def test_a_wait_past_its_time_ends_with_the_next_tick(bench: Any) -> None:
+    run = bench.claimed()
+    with transaction(bench.engine) as connection:
+        signals.wait(connection, run.id, run.lease, Wish(key="k"))
+    bench.execute("UPDATE wait SET expires_at = now()")
+    make(bench).tick()
+    assert bench.run(run.id).status is Status.TIMED_OUT
 
 
 def test_a_disobedient_executor_loses_its_run_after_the_grace(bench: Any) -> None:

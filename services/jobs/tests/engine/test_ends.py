@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from common.database import transaction
 from jobs.engine import family, leases, line, sweeps, turns
@@ -20,6 +20,11 @@ PAST = "now() - interval '1 h'"
 
 def give_up(connection: Connection, run: Run) -> None:
     turns.compare(connection, {}, frozenset({Given(run=run.id, lease=run.lease)}))
+
+
+def end_waits(connection: Connection, _: Run) -> None:
+    connection.execute(text(f"UPDATE wait SET expires_at = {PAST}"))
+    sweeps.end_waits(connection)
 
 
 WAYS: dict[str, tuple[Status, str, Way]] = {
@@ -50,6 +55,7 @@ WAYS: dict[str, tuple[Status, str, Way]] = {
         f"UPDATE run SET deadline_at = {PAST}",
         lambda c, _: sweeps.time_out(c, 60),
     ),
+    "end waits": (Status.TIMED_OUT, "UPDATE run SET status = 'waiting'", end_waits),
     "cancel by force": (
         Status.CANCELED,
         f"UPDATE run SET cancel_requested_at = {PAST}",

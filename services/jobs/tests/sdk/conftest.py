@@ -111,6 +111,17 @@ def executing(dequeued: Callable[..., Executor]) -> Callable[..., Executor]:
 
 
 @pytest.fixture
+def calling(engine: Engine, sdk_door: Any) -> Executor:
+    """A run in the hands of its caller."""
+    uid = uuid4()
+    new = NewRun(job_id=uid, partner="acme", payload={}, inputs={}, created_by="test", caller=True)
+    with transaction(engine) as connection:
+        connection.execute(NEW_JOB, {"uid": uid})
+        run = line.submit(connection, new)
+    return Executor(door=sdk_door, run=run)
+
+
+@pytest.fixture
 def stored(engine: Engine) -> Callable[[UUID], Run]:
     def read(run_id: UUID) -> Run:
         with transaction(engine) as connection:

@@ -1,9 +1,9 @@
 """The only writer of `run.status`.
 
 A Step names where runs go, which ones, and what changes with them; its statement locks the rows that may go
-there, writes them, notes the event and, when the target is final, releases what the runs held and records
-the deliveries to outputs and to webhooks: all in one statement, for one run or many. Where a run may come
-from is decided by the table in states.py and nowhere else.
+there, writes them, notes the event, ends the wait of a run that waited and, when the target is final,
+releases what the runs held and records the deliveries to outputs and to webhooks: all in one statement, for
+one run or many. Where a run may come from is decided by the table in states.py and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -39,9 +39,11 @@ SELECT * FROM moved
 
 _RELEASE = ", holds_job = false, awaits_run_id = NULL, finished_at = now(), ended_by = :by"
 
-_ENDS = f""", released AS (
+_ENDS_WAIT = """, released AS (
     DELETE FROM wait USING moved WHERE wait.run_id = moved.id
-), told AS (
+)"""
+
+_ENDS = f""", told AS (
     INSERT INTO delivery (kind, reference)
     SELECT 'outcome', jsonb_build_object('run', id, 'lease', lease) FROM moved
 ), called AS (
@@ -75,6 +77,10 @@ class Step:
     def is_final(self) -> bool:
         return self.target in FINAL
 
+    @property
+    def ends_waits(self) -> bool:
+        return self.is_final or Status.WAITING in self.sources
+
     @cached_property
     def statement(self) -> TextClause:
         changes = (f", {self.changes}" if self.changes else "") + (_RELEASE if self.is_final else "")
@@ -84,7 +90,7 @@ class Step:
                 skip_locked=" SKIP LOCKED" if self.skips_locked else "",
                 changes=changes,
                 columns=RUN_COLUMNS,
-                ends=_ENDS if self.is_final else "",
+                ends=(_ENDS_WAIT if self.ends_waits else "") + (_ENDS if self.is_final else ""),
             )
         )
 

@@ -54,6 +54,23 @@ _CANCEL_BY_FORCE = Step(
     skips_locked=True,
 )
 
+_OVERDUE = text("""
+    SELECT run.id FROM run JOIN wait ON wait.run_id = run.id
+    WHERE run.status = 'waiting' AND wait.expires_at <= now()
+    ORDER BY wait.expires_at LIMIT :batch
+    FOR UPDATE OF run SKIP LOCKED
+""")
+# Asked again once the rows are locked: a caller's run may have waited anew meanwhile.
+_END_WAIT = Step(
+    target=Status.TIMED_OUT,
+    where="""id = ANY(:ids) AND EXISTS (
+        SELECT FROM wait WHERE wait.run_id = run.id AND wait.expires_at <= now())""",
+    by="wait",
+    origins=frozenset({Status.WAITING}),
+    level="error",
+    changes="error_class = 'timeout', error = 'The event did not come in time'",
+)
+
 _SILENT = text(f"""
     SELECT {RUN_COLUMNS} FROM run
     WHERE status = 'executing' AND heartbeat_at <= now() - make_interval(secs => :silence)
@@ -93,6 +110,12 @@ def expire(connection: Connection) -> list[Run]:
 def time_out(connection: Connection, grace_seconds: float) -> list[Run]:
     """End attempts that ran past their time; the executor itself stops at that time, hence the grace."""
     return moves.end(connection, _TIME_OUT, {"batch": BATCH, "grace": grace_seconds})
+
+
+def end_waits(connection: Connection) -> list[Run]:
+    """End runs whose event did not come in the time they waited for it."""
+    overdue = list(connection.execute(_OVERDUE, {"batch": BATCH}).scalars())
+    return moves.end(connection, _END_WAIT, {"ids": overdue}) if overdue else []
 
 
 def cancel_by_force(connection: Connection, grace_seconds: float) -> list[Run]:

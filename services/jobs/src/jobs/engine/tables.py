@@ -51,7 +51,7 @@ class Run:
     expires_at: datetime
     finished_at: datetime | None
     cancel_requested_at: datetime | None
-    ended_by: str | None  # complete, fail, cancel, silence, time, line, turns
+    ended_by: str | None  # complete, fail, cancel, silence, time, wait, line, turns
     failed_lease: int | None  # the lease whose failure scheduled the attempt at hand
     turns_lost: int  # turns in a row that nobody claimed
     event_seq: int

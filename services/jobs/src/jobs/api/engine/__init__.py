@@ -1,5 +1,5 @@
-"""The engine to clients: runs as they watch them, webhooks (executor-api.md §3)."""
+"""The engine to clients: runs as they watch them, events, webhooks (executor-api.md §2, §3)."""
 
-from jobs.api.engine import runs, webhooks
+from jobs.api.engine import events, runs, webhooks
 
-BLUEPRINTS = (runs.listing, runs.blp, webhooks.blp)
+BLUEPRINTS = (runs.listing, runs.blp, events.blp, webhooks.blp)

@@ -152,6 +152,15 @@ class KeptValueSchema(Schema):
     updated_at = fields.Str(required=True)
 
 
+class ReceivedEventSchema(Schema):
+    """An event a run waited for. `trigger_id` is the wait's; `received_at` when the run received it."""
+
+    event_key = fields.Str(required=True, metadata={"example": "approval:42"})
+    trigger_id = fields.UUID(required=True)
+    payload = fields.Raw(required=True, allow_none=True, metadata={"example": {"approved": True}})
+    received_at = fields.Str(required=True)
+
+
 def run_document(run: Run) -> dict[str, Any]:
     """Write a run. It holds no secret and no URL: what is stored has none."""
     backoff = retry.backoff_of(run.retry)

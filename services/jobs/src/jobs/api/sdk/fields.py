@@ -5,6 +5,7 @@ Their messages are those marshmallow has for a wrong type, which common.api answ
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from common.problems import bad_request
 
 NOT_A_NUMBER = "Not a valid number."
+_KEY = re.compile(r"[^/\\?#%\s\x00-\x1f\x7f-\x9f]+")
 
 
 class Body(Schema):
@@ -91,3 +93,11 @@ def at_most(size: int, unit: str, measure: Callable[[Any], int]) -> Callable[[An
 def size_bytes(text: str) -> int:
     """Measure a text as it is stored."""
     return len(text.encode())
+
+
+def plain_key(key: str, longest_bytes: int, field: str = "key") -> str:
+    """Pass a key on when it can stand in a path, or raise 400."""
+    if not _KEY.fullmatch(key) or size_bytes(key) > longest_bytes:
+        sentence = f"a key has 1 to {longest_bytes} bytes, no space and none of / \\ ? # %"
+        raise bad_request(sentence, "invalid-key", {field: [sentence]})
+    return key

@@ -14,11 +14,11 @@ from common.database import transaction
 from common.idempotency import once
 from common.sealing import CannotUnseal
 from jobs.api.sdk.callers import CLAIMS, FENCE, WORKS, Caller, caller_of, own_run_only, run_once
-from jobs.api.sdk.documents import RunSchema, run_document
+from jobs.api.sdk.documents import ReceivedEventSchema, RunSchema, run_document
 from jobs.api.sdk.fields import AnyJson, Body, Flag, at_most, size_bytes
 from jobs.api.sdk.journal import ProgressSchema, reached
 from jobs.api.sdk.secrets import run_secrets, secrets_of
-from jobs.engine import journal, leases, memory
+from jobs.engine import journal, leases, memory, receipts
 from jobs.engine.fence import RunRefused
 from jobs.engine.leases import Beat, Failure, WorkOrder
 from jobs.engine.redaction import redact, secrets_in
@@ -85,16 +85,20 @@ class ClaimedSchema(Schema):
     attempt = fields.Int(required=True)
     payload = fields.Raw(required=True)
     last_checkpoint = fields.Raw(allow_none=True)
-    event = fields.Raw(allow_none=True)
+    event = fields.Nested(ReceivedEventSchema, required=True, allow_none=True)
 
 
 class BeatSchema(Schema):
-    """The answer to a heartbeat; `run_token` is there when the old one is near its end."""
+    """The answer to a heartbeat; `run_token` is there when the old one is near its end.
+
+    `event` is there while a caller's run goes on with one and has not repeated its wait.
+    """
 
     status = fields.Str(required=True)
     cancel_requested = fields.Bool(required=True)
     expires_at = fields.Str(required=True)
     run_token = fields.Str()
+    event = fields.Nested(ReceivedEventSchema)
 
 
 @blp.route("/claim", methods=["POST"])
@@ -106,18 +110,23 @@ class BeatSchema(Schema):
 def claim(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """Take the turn that a ticket stands for.
 
-    The answer holds the run token and the payload, with URLs and secrets made at this moment. Repeating with
-    the same `claim_id` gives the same answer with a new token; another executor's claim is a 409.
+    The answer holds the run token and the payload, with URLs and secrets made at this moment, and as `event`
+    what the run waited for when it was last given away. Repeating with the same `claim_id` gives the same
+    answer with a new token; another executor's claim is a 409.
     """
     caller = caller_of(run_id)
     with transaction(services().engine) as connection:
         run = _claimed(connection, caller, body)
         order = services().work_order(connection, run)
         checkpoint = memory.last_checkpoint(connection, run.id)
+        received = receipts.for_claim(connection, run.id, run.lease)
     run_secrets().remember(run.id, run.lease, secrets_in(order.payload))
     services().nudge.run(run.id)
     services().nudge.line()  # there is room for another turn
-    return _claim_answer(run, order) | {"last_checkpoint": checkpoint and memory.document(checkpoint)}
+    return _claim_answer(run, order) | {
+        "last_checkpoint": checkpoint and memory.document(checkpoint),
+        "event": received and receipts.document(received),
+    }
 
 
 def _claimed(connection: Connection, caller: Caller, body: Mapping[str, Any]) -> Run:
@@ -140,7 +149,6 @@ def _claim_answer(run: Run, order: WorkOrder) -> dict[str, Any]:
         "lease": run.lease,
         "attempt": run.attempt,
         "payload": order.payload,
-        "event": None,
     }
 
 
@@ -172,7 +180,9 @@ def heartbeat(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
             secrets = secrets_of(connection, caller.run, caller.lease)
             journal.progress(connection, caller.run, caller.lease, reached(body["progress"], secrets))
         renewed = leases.held(connection, caller.run, caller.lease) if _is_near_end(caller, beat) else None
-    return _beat_answer(caller, beat, renewed)
+        received = receipts.for_heartbeat(connection, caller.run) if beat.caller else None
+    event = {"event": receipts.document(received)} if received else {}
+    return _beat_answer(caller, beat, renewed) | event
 
 
 def _is_near_end(caller: Caller, beat: Beat) -> bool:

@@ -1,7 +1,6 @@
 """What a run remembers: annotations, checkpoints, state (executor-api.md §2)."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from common.idempotency import once
 from common.problems import bad_request, not_found
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only, run_once
 from jobs.api.sdk.documents import KeptCheckpointSchema, KeptValueSchema, RunSchema, run_document
-from jobs.api.sdk.fields import AnyJson, Body, at_most, size_bytes
+from jobs.api.sdk.fields import AnyJson, Body, at_most, plain_key, size_bytes
 from jobs.api.sdk.secrets import secrets_of
 from jobs.engine import leases, memory
 from jobs.engine.memory import Checkpoint, StateValue, TooManyKeys
@@ -28,7 +27,6 @@ LONGEST_KEY_BYTES = 128
 LONGEST_VALUE_BYTES = 1024
 LONGEST_STATE_KEY_BYTES = 256
 LONGEST_STATE_BYTES = 64 * 1024
-_KEY = re.compile(r"[^/\\?#%\s\x00-\x1f\x7f-\x9f]+")
 
 blp = Blueprint(
     "memory",
@@ -215,10 +213,7 @@ def delete_state(run_id: str, key: str) -> None:
 
 
 def _key(key: str) -> str:
-    if not _KEY.fullmatch(key) or size_bytes(key) > LONGEST_STATE_KEY_BYTES:
-        sentence = f"a key has 1 to {LONGEST_STATE_KEY_BYTES} bytes, no space and none of / \\ ? # %"
-        raise bad_request(sentence, "invalid-key", {"key": [sentence]})
-    return key
+    return plain_key(key, LONGEST_STATE_KEY_BYTES)
 
 
 def _state_document(value: StateValue) -> dict[str, Any]:
