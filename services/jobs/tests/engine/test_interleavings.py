@@ -1,4 +1,5 @@
-"""Any order of claims, losses, retries, cancellations and sweeps, against a model of what must come of it.
+"""Any order of claims, losses, retries, events, cancellations and sweeps, against a model of what must come
+of it.
 
 The statements run on PostgreSQL; Redis is a list that forgets; time moves by shifting timestamps in rows.
 `TAXIWAY_INTERLEAVINGS` asks for more examples than the few that every test run makes.
@@ -8,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -25,11 +26,13 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from common.database import transaction
-from jobs.engine import family, fence, journal, leases, line, moves, sweeps, turns
+from jobs.engine import family, fence, journal, leases, line, receipts, signals, sweeps, turns
 from jobs.engine.journal import Entry, Progress
 from jobs.engine.leases import Failure
 from jobs.engine.line import JobInProgress
-from jobs.engine.moves import Step
+from jobs.engine.memory import CHECKPOINTS_KEPT
+from jobs.engine.receipts import Receipt
+from jobs.engine.signals import KeyIsWaitedFor, Wait, Wish
 from jobs.engine.states import FINAL, LEASED, Status
 from jobs.engine.tables import RUN_COLUMNS, runs_of_rows
 from jobs.engine.turns import Given
@@ -42,8 +45,10 @@ POOL = "default"
 ANY = st.integers(0, 10**6)
 SELDOM = st.sampled_from([False, False, False, True])  # an end ends what may still happen to a run
 KEYS = st.sampled_from([None, None, "k"])
+PARTNERS = st.sampled_from("abc")
+EVENT_KEYS = st.sampled_from(["e", "e", "e:2"])
 NOTICED_BY = {"heartbeat_at": "reap", "deadline_at": "time_out", "cancel_requested_at": "cancel_by_force"}
-DUTIES = ("wake", "expire", "reap", "time_out", "cancel_by_force", "compare")
+DUTIES = ("wake", "expire", "reap", "time_out", "end_waits", "cancel_by_force", "compare")
 WAYS_TO_AN_END = {
     (Status.COMPLETED, "complete"),
     (Status.FAILED, "fail"),
@@ -52,12 +57,22 @@ WAYS_TO_AN_END = {
     (Status.CANCELED, "cancel"),
     (Status.CRASHED, "silence"),
     (Status.TIMED_OUT, "time"),
+    (Status.TIMED_OUT, "wait"),
     (Status.EXPIRED, "line"),
     (Status.SYSTEM_FAILED, "turns"),
 }
 
-WAIT = Step(target=Status.WAITING, where="id = :id AND lease = :lease", by="test")
-RESUME = Step(target=Status.QUEUED, where="id = :id", by="test", origins=frozenset({Status.WAITING}))
+
+@dataclass
+class Event:
+    """What an event must be: in line, or received by one run."""
+
+    partner: str
+    key: str
+    payload: int
+    receiver: UUID | None = None
+    answered: int = 0  # the last lease whose wait was answered with it
+    claimed: int | None = None  # the lease whose claim had it
 
 
 @dataclass
@@ -69,6 +84,7 @@ class Model:
     status: Status
     max_attempts: int
     key: str | None
+    caller: bool = False
     lease: int = 0
     attempt: int = 1
     claim: UUID | None = None
@@ -82,18 +98,43 @@ class Model:
     cancel_overdue: bool = False
     ended: tuple[str, int] | None = None
     failed_lease: int | None = None
+    waits_for: str | None = None
+    overdue_wait: bool = False
+    received: list[Event] = field(default_factory=list)
 
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
 
     def end(self, status: Status, by: str) -> None:
-        self.status, self.ended = status, (by, self.lease)
+        self.status, self.ended, self.waits_for = status, (by, self.lease), None
 
     def retry(self) -> None:
         self.status, self.due, self.overdue_in_line, self.claim = Status.QUEUED, False, False, None
         self.attempt += 1
-        self.overtime = False
+        self.overtime, self.waits_for = False, None
+
+    def wait(self, key: str) -> None:
+        self.status, self.waits_for = Status.WAITING, key
+        self.overdue_wait = self.silent = self.overtime = False
+
+    def resume(self) -> None:
+        self.status = Status.EXECUTING if self.caller else Status.QUEUED
+        self.due, self.overdue_in_line, self.claim, self.waits_for = True, False, None, None
+        self.silent = self.overtime = False
+
+    def event_for_claim(self) -> Event | None:
+        """The event that brought the run back: once, to the lease that claims it first."""
+        for event in self.received:
+            if event.claimed is None and not event.answered:
+                event.claimed = self.lease
+        return next((event for event in self.received if event.claimed == self.lease), None)
+
+    def event_for_heartbeat(self) -> Event | None:
+        """The event a caller's run goes on with."""
+        if not self.caller or self.status is not Status.EXECUTING or not self.received:
+            return None
+        return None if self.received[-1].answered else self.received[-1]
 
     def refusal(self, lease: int) -> type[Exception] | None:
         if self.is_final:
@@ -116,6 +157,8 @@ class Interleavings(RuleBasedStateMachine):
         self.held: list[tuple[Given, UUID | None]] = []
         self.ends: dict[UUID, Any] = {}
         self.leases: dict[UUID, int] = {}
+        self.events: list[Event] = []
+        self.sent = 0
 
     # -- what happens ------------------------------------------------------------------------------------
 
@@ -129,7 +172,7 @@ class Interleavings(RuleBasedStateMachine):
         self.work(working)
 
     @rule(
-        partner=st.sampled_from("abc"),
+        partner=PARTNERS,
         again=st.booleans(),
         which=ANY,
         priority=st.integers(0, 10),
@@ -163,7 +206,12 @@ class Interleavings(RuleBasedStateMachine):
         assert not lives
         status = Status.EXECUTING if caller else Status.DELAYED if delay else Status.QUEUED
         self.runs[run.id] = Model(
-            job=job, partner=partner, status=status, max_attempts=1 if caller else max_attempts, key=key
+            job=job,
+            partner=partner,
+            status=status,
+            max_attempts=1 if caller else max_attempts,
+            key=key,
+            caller=caller,
         )
         self.runs[run.id].due = not delay
         if caller:
@@ -223,10 +271,16 @@ class Interleavings(RuleBasedStateMachine):
         if mine or (model.status is Status.DEQUEUED and model.lease == turn.lease):
             expected = None
         claimed = self.attempt(
-            lambda connection: leases.claim(connection, turn.run, turn.lease, claim_id, "x"), expected
+            lambda connection: (
+                leases.claim(connection, turn.run, turn.lease, claim_id, "x"),
+                receipts.for_claim(connection, turn.run, turn.lease),
+            ),
+            expected,
         )
         if claimed is None:
             return
+        event = model.event_for_claim()
+        assert (claimed[1] and claimed[1].payload) == (event and event.payload)
         model.silent = False
         if not mine:
             model.status, model.claim, model.overtime, model.turns_lost = Status.EXECUTING, claim_id, False, 0
@@ -249,6 +303,10 @@ class Interleavings(RuleBasedStateMachine):
             model.silent = False
         if written is not None and how == "heartbeat":
             assert (written.cancel_requested_at is not None) == model.cancel_asked
+            event = model.event_for_heartbeat()
+            with transaction(self.bench.engine) as connection:
+                heard = receipts.for_heartbeat(connection, turn.run) if written.caller else None
+            assert (heard and heard.payload) == (event and event.payload)
 
     @precondition(lambda self: self.held)
     @rule(which=ANY)
@@ -292,24 +350,95 @@ class Interleavings(RuleBasedStateMachine):
             spent = Status.DEAD_LETTER if model.status is Status.EXECUTING else Status.FAILED
             model.end(spent, "fail")
 
+    # -- events ------------------------------------------------------------------------------------------
+
     @precondition(lambda self: self.held)
-    @rule(which=ANY)
-    def wait(self, which: int) -> None:
-        turn, _ = self.held[which % len(self.held)]
+    @rule(which=ANY, key=EVENT_KEYS, late=SELDOM, before=st.integers(0, 2), waits=st.integers(1, 3))
+    def exchange(self, which: int, key: str, late: bool, before: int, waits: int) -> None:
+        """Events come before the waits, during them, or not at all."""
+        at_work = [turn for turn, _ in self.held if self.runs[turn.run].refusal(turn.lease) is None]
+        turns_held = [turn for turn, _ in self.held] if late else at_work
+        if not turns_held:
+            return
+        turn = turns_held[which % len(turns_held)]
+        for _ in range(before):
+            self.send(self.runs[turn.run].partner, key, False, False)
+        for _ in range(waits):
+            self.wait(turn, key)
+
+    def wait(self, turn: Given, key: str) -> None:
         model = self.runs[turn.run]
+        event, refusal = self.event_for_wait(turn, key), model.refusal(turn.lease)
+        if refusal is None and model.status is Status.WAITING and model.waits_for != key:
+            refusal = fence.RunIsNotExecuting
+        if refusal is None and event is None and self.waiter(model.partner, key) not in (None, turn.run):
+            refusal = KeyIsWaitedFor
+        wish = Wish(key=key)
+        found = self.attempt(lambda connection: signals.wait(connection, turn.run, turn.lease, wish), refusal)
+        if found is None:
+            return
+        if event is None:
+            assert isinstance(found, Wait)
+            model.wait(key)
+        else:
+            assert isinstance(found, Receipt)
+            assert found.payload == event.payload
+            self.receive(event, turn.run)
+            event.answered = turn.lease
+
+    def event_for_wait(self, turn: Given, key: str) -> Event | None:
+        """What the run received before, and was not answered to this lease, comes before the key's line."""
+        model = self.runs[turn.run]
+        if model.status is not Status.EXECUTING:
+            return None
+        again = [event for event in model.received if event.key == key and event.answered < turn.lease]
+        return next(iter(again + self.in_line(model.partner, key)), None)
+
+    @rule(partner=PARTNERS, key=EVENT_KEYS, repeated=st.booleans(), keyed=st.booleans())
+    def send(self, partner: str, key: str, repeated: bool, keyed: bool) -> None:
+        line = self.in_line(partner, key)
+        self.sent += 1
+        payload = line[-1].payload if line and repeated else self.sent
         with transaction(self.bench.engine) as connection:
-            moved = moves.move(connection, WAIT, {"id": turn.run, "lease": turn.lease})
-        assert bool(moved) == (model.status is Status.EXECUTING and model.lease == turn.lease)
-        if moved:
-            model.status = Status.WAITING
+            sent = signals.send(connection, partner, key, payload, keyed=keyed)
+        waiter = self.waiter(partner, key)
+        assert (sent.resumed and sent.resumed.id) == waiter
+        if keyed or not line or line[-1].payload != payload:
+            self.events.append(Event(partner=partner, key=key, payload=payload))
+        if waiter is not None:
+            self.receive(self.events[-1], waiter)
+            self.runs[waiter].resume()
 
     @precondition(lambda self: self.in_state(Status.WAITING))
     @rule(which=ANY)
-    def resume(self, which: int) -> None:
+    def send_to_who_waits(self, which: int) -> None:
+        _, model = self.pick(which, Status.WAITING)
+        assert model.waits_for is not None
+        self.send(model.partner, model.waits_for, False, False)
+
+    @precondition(lambda self: self.in_state(Status.WAITING))
+    @rule(which=ANY, wanted=SELDOM, noticed=st.booleans())
+    def waits_for_too_long(self, which: int, wanted: bool, noticed: bool) -> None:
+        if not wanted:
+            return
         run_id, model = self.pick(which, Status.WAITING)
+        self.bench.execute("UPDATE wait SET expires_at = now() WHERE run_id = :id", id=run_id)
+        model.overdue_wait = True
+        if noticed:
+            self.end_waits()
+
+    @rule(wanted=SELDOM)
+    def a_week_passes(self, wanted: bool) -> None:
+        if not wanted:
+            return
+        self.bench.execute("UPDATE signal SET created_at = now() - interval '8 days'")
         with transaction(self.bench.engine) as connection:
-            moves.move(connection, RESUME, {"id": run_id})
-        model.status = Status.QUEUED
+            signals.forget_old(connection)
+        self.events = [
+            event for event in self.events if event.receiver and not self.runs[event.receiver].is_final
+        ]
+
+    # -- ends --------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.runs)
     @rule(which=ANY, wanted=SELDOM)
@@ -409,6 +538,12 @@ class Interleavings(RuleBasedStateMachine):
         for _, model in self.swept(lambda connection: sweeps.time_out(connection, 60), is_over):
             model.end(Status.TIMED_OUT, "time")
 
+    def end_waits(self) -> None:
+        for _, model in self.swept(
+            sweeps.end_waits, lambda run: run.waits_for is not None and run.overdue_wait
+        ):
+            model.end(Status.TIMED_OUT, "wait")
+
     def cancel_by_force(self) -> None:
         def is_disobedient(run: Model) -> bool:
             return run.status in LEASED and run.cancel_overdue
@@ -463,6 +598,31 @@ class Interleavings(RuleBasedStateMachine):
         assert told == sorted(ended)
 
     @invariant()
+    def every_event_is_in_line_or_received_by_one_run(self) -> None:
+        stored = self.bench.execute("SELECT * FROM signal ORDER BY id")
+        assert [(row["partner"], row["key"], row["payload"], row["consumed_by"]) for row in stored] == [
+            (event.partner, event.key, event.payload, event.receiver) for event in self.events
+        ]
+
+    @invariant()
+    def only_runs_that_wait_hold_a_key_and_no_event_is_in_its_line(self) -> None:
+        stored = {row["run_id"]: row["key"] for row in self.bench.execute("SELECT * FROM wait")}
+        assert stored == {run_id: model.waits_for for run_id, model in self.in_state(Status.WAITING)}
+        assert not any(self.in_line(self.runs[run_id].partner, key) for run_id, key in stored.items())
+
+    @invariant()
+    def every_receipt_is_a_checkpoint(self) -> None:
+        statement = "SELECT run_id, state FROM checkpoint WHERE source = 'event' ORDER BY run_id, sequence"
+        kept: dict[UUID, list[int]] = {}
+        for row in self.bench.execute(statement):
+            kept.setdefault(row["run_id"], []).append(row["state"])
+        assert kept == {
+            run_id: [event.payload for event in model.received][-CHECKPOINTS_KEPT:]
+            for run_id, model in self.runs.items()
+            if model.received
+        }
+
+    @invariant()
     def no_job_has_two_live_runs(self) -> None:
         live = [model.job for model in self.runs.values() if not model.is_final]
         assert len(live) == len(set(live))
@@ -488,10 +648,8 @@ class Interleavings(RuleBasedStateMachine):
         for run_id, model in self.in_state(Status.DELAYED, Status.QUEUED):
             self.shift(run_id, "due_at")
             model.due = True
-        for run_id, model in self.in_state(Status.WAITING):
-            with transaction(self.bench.engine) as connection:
-                moves.move(connection, RESUME, {"id": run_id})
-            model.status = Status.QUEUED
+        while self.in_state(Status.WAITING):
+            self.send_to_who_waits(0)
         self.wake()
         self.expire()
         self.compare()
@@ -517,6 +675,24 @@ class Interleavings(RuleBasedStateMachine):
         )
         self.bench.execute(statement, id=run_id)
 
+    def in_line(self, partner: str, key: str) -> list[Event]:
+        return [
+            event
+            for event in self.events
+            if (event.partner, event.key, event.receiver) == (partner, key, None)
+        ]
+
+    def waiter(self, partner: str, key: str) -> UUID | None:
+        found = [
+            run_id for run_id, run in self.runs.items() if (run.partner, run.waits_for) == (partner, key)
+        ]
+        return found[0] if found else None
+
+    def receive(self, event: Event, run_id: UUID) -> None:
+        if event.receiver is None:
+            event.receiver = run_id
+            self.runs[run_id].received.append(event)
+
     def has_room(self, model: Model) -> bool:
         busy = self.in_state(Status.DEQUEUED, Status.EXECUTING)
         same = [other for _, other in busy if (other.partner, other.key) == (model.partner, model.key)]
@@ -532,7 +708,7 @@ class Interleavings(RuleBasedStateMachine):
         try:
             with transaction(self.bench.engine) as connection:
                 done = work(connection)
-        except fence.RunRefused as error:
+        except (fence.RunRefused, KeyIsWaitedFor) as error:
             refusal = type(error)
         assert refusal is expected
         return done
