@@ -80,10 +80,10 @@ WAYS: dict[str, tuple[Status, str, Way]] = {
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
-def test_every_end_frees_the_job_and_tells_of_it_once(bench: Any, name: str) -> None:
-    status, before, way = WAYS[name]
-    run = bench.claimed()
+def brought_to_its_end(bench: Any, name: str) -> Run:
+    """Claim a run that also has a wait, and end it in one of the ways."""
+    _, before, way = WAYS[name]
+    run: Run = bench.claimed()
     bench.execute(before or "SELECT 1")
     bench.execute(
         "INSERT INTO wait (id, run_id, lease, partner, key, expires_at)"
@@ -93,7 +93,14 @@ def test_every_end_frees_the_job_and_tells_of_it_once(bench: Any, name: str) -> 
     )
     with transaction(bench.engine) as connection:
         way(connection, run)
+    return run
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_end_frees_the_job_and_tells_of_it_once(bench: Any, name: str) -> None:
+    run = brought_to_its_end(bench, name)
     ended = bench.run(run.id)
+    status = WAYS[name][0]
     assert (ended.status, ended.holds_job, ended.finished_at is not None) == (status, False, True)
     assert bench.execute("SELECT * FROM wait") == []
     [delivery] = bench.deliveries()
@@ -105,19 +112,15 @@ def test_every_end_frees_the_job_and_tells_of_it_once(bench: Any, name: str) -> 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_every_end_is_told_to_webhooks_once(bench: Any, name: str) -> None:
-    status, before, way = WAYS[name]
     bench.execute("DELETE FROM webhook")
     [webhook] = bench.execute(
         "INSERT INTO webhook (id, partner, url, events, secret)"
         """ VALUES (:id, 'acme', 'http://x', '["run.completed", "run.failed"]', '') RETURNING id""",
         id=uuid4(),
     )
-    run = bench.claimed()
-    bench.execute(before or "SELECT 1")
-    with transaction(bench.engine) as connection:
-        way(connection, run)
+    run = brought_to_its_end(bench, name)
     [told] = [each for each in bench.deliveries() if each["kind"] == "webhook"]
-    event = "run.completed" if status is Status.COMPLETED else "run.failed"
+    event = "run.completed" if WAYS[name][0] is Status.COMPLETED else "run.failed"
     assert (told["reference"]["event"], told["reference"]["run"]) == (event, str(run.id))
     assert told["webhook_id"] == webhook["id"]
     bench.execute("DELETE FROM delivery; DELETE FROM webhook")

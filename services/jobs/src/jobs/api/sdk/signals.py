@@ -1,7 +1,6 @@
 """A run waits for an event from outside (executor-api.md §2)."""
 
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from marshmallow import Schema, ValidationError, fields
@@ -13,6 +12,7 @@ from common.database import transaction
 from common.idempotency import once
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only
 from jobs.api.sdk.fields import Body, Number, at_most, plain_key, size_bytes, within
+from jobs.deliveries.outbound import OutboundRefused, read_url
 from jobs.engine import signals
 from jobs.engine.receipts import Receipt
 from jobs.engine.signals import DEFAULT_SECONDS, LONGEST_SECONDS, Wait, Wish
@@ -36,12 +36,9 @@ def _http_url(text: str | None) -> None:
     if text is None:
         return
     try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
-        fits = False
-    if not fits or not text.isprintable() or " " in text:
-        raise ValidationError("must be an http or https URL")
+        read_url(text)
+    except OutboundRefused as error:
+        raise ValidationError(str(error)) from None
 
 
 class WaitSchema(Body):
