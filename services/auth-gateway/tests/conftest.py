@@ -18,7 +18,9 @@ import pytest
 import urllib3
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from sqlalchemy import Engine
 
+from common import database
 from gateway import tokens
 
 SERVICE = Path(__file__).resolve().parents[1]
@@ -242,3 +244,11 @@ def database_url(servers: Any) -> str:
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     subprocess.run(command, cwd=SERVICE, env={**environment, "PYTHONPATH": path}, check=True, timeout=60)
     return str(servers.database_url("gateway", name))
+
+
+@pytest.fixture(scope="session")
+def gateway_engine(database_url: str) -> Iterator[Engine]:
+    """The gateway's tables, as the role gateway."""
+    made = database.connect(database_url, "tests")
+    yield made
+    made.dispose()

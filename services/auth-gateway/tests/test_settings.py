@@ -18,6 +18,7 @@ CLASSES = [
 GATEWAY = {
     "PUBLIC_URL": "http://localhost:3333/",
     "ROUTES_FILE": "routes.yaml",
+    "DATABASE_URL": "postgresql://gateway@p/taxiway",
     "JOBS_URL": "http://j",
     "OUTPUTS_URL": "http://o",
     "JOBS_SIGNING_KEY": "j:" + "11" * 32,

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from common import principal as identity
 from common.clock import Clock
+from common.database import Unavailable as DatabaseUnavailable
 from common.logs import get_logger
 from common.principal import Principal
 from common.problems import Problem
@@ -20,6 +21,7 @@ from gateway import headers as relayed
 from gateway import problems, targets, tokens
 from gateway.headers import Headers
 from gateway.keys import KeysUnavailable
+from gateway.revocations import Revocations
 from gateway.routes import GATEWAY, Route, Table
 from gateway.tokens import Accepted, InvalidToken, Issuer
 from gateway.verdicts import Rejected, Unavailable, Verdict, Verdicts, digest
@@ -90,12 +92,14 @@ class Admission:
         issuers: Mapping[str, Issuer],
         signing: Mapping[str, Mapping[str, bytes]],
         verdicts: Verdicts,
+        revocations: Revocations,
         clock: Clock,
     ) -> None:
         self._table = table
         self._issuers = issuers
         self._signing = signing
         self._verdicts = verdicts
+        self._revocations = revocations
         self._clock = clock
         self._knows_clients = any(name != tokens.RUN_ISSUER for name in issuers)
 
@@ -134,7 +138,7 @@ class Admission:
             case Rejected():
                 return Refuse(problem=problems.invalid_token(), route=route)
             case Unavailable():
-                return Refuse(problem=problems.issuer_unavailable(), route=route)
+                return Refuse(problem=verdict.problem, route=route)
         caller = verdict.principal
         if caller.kind not in route.admits:
             return Refuse(problem=problems.wrong_kind(), route=route, principal=caller)
@@ -158,21 +162,29 @@ class Admission:
     def _known(self, token: str) -> Verdict | None:
         name = digest(token)
         verdict = self._verdicts.get(name, self._now())
-        if isinstance(verdict, Accepted) and not self._issuers[verdict.issuer].keys.holds(
-            verdict.key_thumbprint
-        ):
-            self._verdicts.drop(name)  # its key was withdrawn
+        if isinstance(verdict, Accepted) and not self._still_counts(verdict):
+            self._verdicts.drop(name)
             return None
         return verdict
 
+    def _still_counts(self, verdict: Accepted) -> bool:
+        """Whether its key was not withdrawn and it was not revoked."""
+        keys = self._issuers[verdict.issuer].keys
+        return keys.holds(verdict.key_thumbprint) and self._revocations.trusts(verdict)
+
     def _examine(self, token: str, now: float) -> Verdict:
         try:
-            return tokens.verify(token, self._issuers, now)
+            verdict = tokens.verify(token, self._issuers, now)
+            if self._revocations.revokes(verdict):
+                raise InvalidToken("revoked")
         except InvalidToken as error:
             get_logger().info("token_rejected", reason=str(error))
             return Rejected(reason=str(error))
         except KeysUnavailable:
-            return Unavailable()
+            return Unavailable(problem=problems.issuer_unavailable())
+        except DatabaseUnavailable:
+            return Unavailable(problem=problems.unavailable())
+        return verdict
 
     def _admit(self, arrival: Arrival, caller: Principal | None) -> Decision:
         route = arrival.route

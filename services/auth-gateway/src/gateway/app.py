@@ -1,13 +1,13 @@
 """Put the gateway together: everything it needs comes in from outside."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import urllib3
 from flask import Flask, Request
 
+from common import database
 from common.api import create_app as create_service
 from common.clock import Clock, SystemClock
 from common.principal import Principal
@@ -19,21 +19,12 @@ from gateway.config import Settings
 from gateway.forward import Upstreams
 from gateway.keys import KeySet
 from gateway.lane import PRINCIPAL, Lane
+from gateway.revocations import Revocations
+from gateway.services import Services
 from gateway.tokens import Issuer
 from gateway.verdicts import Verdicts
 
 TARGETS = ("jobs", "outputs", "issuer", routes.GATEWAY)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Services:
-    """What the gateway works with. `document` is the OpenAPI document it shows."""
-
-    admission: Admission
-    upstreams: Upstreams
-    clock: Clock
-    client_silence_seconds: float = 30.0
-    document: bytes = b"{}"
 
 
 def build_services(settings: Settings, clock: Clock) -> Services:
@@ -42,14 +33,17 @@ def build_services(settings: Settings, clock: Clock) -> Services:
     Raises RoutesError for a faulty route table.
     """
     http = urllib3.PoolManager(num_pools=8, maxsize=4, retries=False)
+    engine = database.connect(settings.database_url, "gateway")
     admission = Admission(
         table=routes.load(Path(settings.routes_file), TARGETS).of(settings.upstreams),
         issuers=believed(settings, http, clock),
         signing={"jobs": settings.jobs_signing_key, "outputs": settings.outputs_signing_key},
         verdicts=Verdicts(),
+        revocations=Revocations(engine, settings.own_issuer, clock),
         clock=clock,
     )
     return Services(
+        engine=engine,
         admission=admission,
         upstreams=Upstreams(settings.upstreams),
         clock=clock,
@@ -114,7 +108,8 @@ def create_app(services: Services | None) -> Flask:
 
 
 def _probes(services: Services) -> dict[str, Callable[[], None]]:
-    return {name: partial(services.upstreams.probe, name) for name in ("jobs", "outputs")}
+    upstreams = {name: partial(services.upstreams.probe, name) for name in ("jobs", "outputs")}
+    return {"postgresql": partial(database.probe, services.engine), **upstreams}
 
 
 def _admitted(req: Request) -> Principal:

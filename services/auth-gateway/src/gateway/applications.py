@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 # Modest on purpose: 4 MiB and about 10 ms a login.
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 4096, 8, 1
+ROLES = ("Researcher", "Editor", "Administrator", "Viewer")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9.-]{1,100}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # scope-token, RFC 6749 §3.3
 
@@ -32,27 +33,42 @@ class Application:
             raise ValueError("name and secret must not be empty")
         if not all(_SCOPE.fullmatch(scope) for scope in self.scopes):
             raise ValueError("scopes: words of printable ASCII are expected")
+        if not set(self.roles) <= set(ROLES):
+            raise ValueError(f"roles: some of {', '.join(ROLES)} are expected")
 
 
 _UPSERT = text("""
-    INSERT INTO gateway.client_application (client_id, name, secret_hash, scopes, roles)
-    VALUES (:client_id, :name, :secret_hash, CAST(:scopes AS text[]), CAST(:roles AS text[]))
+    INSERT INTO gateway.client_application (client_id, name, secret_hash, scopes)
+    VALUES (:client_id, :name, :secret_hash, CAST(:scopes AS text[]))
     ON CONFLICT (client_id) DO UPDATE
-    SET name = excluded.name, secret_hash = excluded.secret_hash,
-        scopes = excluded.scopes, roles = excluded.roles
+    SET name = excluded.name, secret_hash = excluded.secret_hash, scopes = excluded.scopes
+    RETURNING id
+""")
+_TAKE_OTHER_ROLES = text("""
+    DELETE FROM gateway.access_rule
+    WHERE application_id = :id AND partner IS NULL
+        AND role_id NOT IN (SELECT id FROM gateway.role WHERE name = ANY (:roles))
+""")
+_GIVE_ROLES = text("""
+    INSERT INTO gateway.access_rule (application_id, role_id)
+    SELECT :id, id FROM gateway.role WHERE name = ANY (:roles) ON CONFLICT DO NOTHING
 """)
 
 
 def declare(connection: Connection, application: Application) -> None:
-    """Make an application so, whether it existed or not. One that was disabled stays disabled."""
+    """Make an application so, whether it existed or not. One that was disabled stays disabled.
+
+    Its roles are for everything; what it was given for a partner stays.
+    """
     values = {
         "client_id": application.client_id,
         "name": application.name,
         "secret_hash": hash_secret(application.secret),
         "scopes": list(application.scopes),
-        "roles": list(application.roles),
     }
-    connection.execute(_UPSERT, values)
+    given = {"id": connection.execute(_UPSERT, values).scalar_one(), "roles": list(application.roles)}
+    connection.execute(_TAKE_OTHER_ROLES, given)
+    connection.execute(_GIVE_ROLES, given)
 
 
 def hash_secret(secret: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy.exc import IntegrityError
 
 from common import database
 from common.settings import SettingsError, load
@@ -45,6 +46,8 @@ def seed(path: Path, database_url: str) -> list[str]:
         with database.transaction(engine) as connection:
             for application in applications:
                 declare(connection, application)
+    except IntegrityError as error:
+        raise SeedError("two applications have the same name") from error
     finally:
         engine.dispose()
     return [application.client_id for application in applications]

@@ -18,6 +18,7 @@ class Settings:
     """What the gateway is told. `oauth2_audience` falls back to the public URL."""
 
     public_url: str = setting("PUBLIC_URL", "the gateway's URL as clients see it", parse=url)
+    database_url: str = setting("DATABASE_URL", "PostgreSQL, as the role gateway")
     routes_file: str = setting("ROUTES_FILE", "the route table (deploy/gateway/routes.yaml)")
     oauth2_issuers: tuple[str, ...] = setting(
         "OAUTH2_ISSUER", "issuers whose tokens are believed, separated by spaces", parse=issuers, default=()

@@ -51,6 +51,11 @@ def issuer_unavailable() -> Problem:
     return Problem(status=503, detail=detail, type="issuer-unavailable", headers={"Retry-After": "2"})
 
 
+def unavailable() -> Problem:
+    detail = "A part we depend on is not answering. Try again."
+    return Problem(status=503, detail=detail, headers={"Retry-After": "1"})
+
+
 def missing_scope_claim() -> Problem:
     return _forbidden("Token missing scope claim", "missing-scope-claim")
 

@@ -48,13 +48,18 @@ class Issuer:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A good token: its principal, until when, and the key it hangs on."""
+    """A good token: its principal, since and until when, and the key it hangs on.
+
+    `issued_at` is 0 where a token does not say.
+    """
 
     principal: Principal
     has_scope: bool
     issuer: str
     key_thumbprint: str
     expires_at: float
+    issued_at: float
+    token_id: str
 
 
 class AllowedAlgorithms(JWSRegistry):
@@ -86,6 +91,8 @@ def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Accepted:
         issuer=issuer.name,
         key_thumbprint=key.thumbprint,
         expires_at=expires_at,
+        issued_at=_instant(claims, "iat") or 0.0,
+        token_id=_text(claims, "jti"),
     )
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from common.problems import Problem
 from gateway.tokens import Accepted
 
 GOOD_SECONDS = 60
@@ -23,7 +24,9 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Unavailable:
-    """Nobody can say: the keys of the token's issuer were never seen."""
+    """Nobody can say right now; `problem` is what the caller gets to hear."""
+
+    problem: Problem
 
 
 Verdict = Accepted | Rejected | Unavailable

@@ -5,12 +5,13 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from common.clock import Clock
 from issuer.errors import invalid_client
 
 # What an unknown client's secret is checked against: the cost of a real one, and nothing matches it.
@@ -20,40 +21,77 @@ MAX_SECRET_LENGTH = 512
 
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 _FIND = text("""
-    SELECT client_id, name, secret_hash, scopes, roles, enabled
-    FROM gateway.client_application WHERE client_id = :client_id
+    SELECT id, client_id, name, secret_hash, scopes, enabled, tokens_from
+    FROM gateway.client_application WHERE client_id = :client_id FOR SHARE
+""")
+_RULES = text("""
+    SELECT role.name AS role, role.scopes, rule.partner
+    FROM gateway.access_rule AS rule JOIN gateway.role ON role.id = rule.role_id
+    WHERE rule.application_id = :id ORDER BY role.id, rule.partner
 """)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rule:
+    """An access rule: a role, what it allows, and for which partner; without one for everything."""
+
+    role: str
+    scopes: Sequence[str]
+    partner: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Client:
-    """A client application that proved itself."""
+    """A client application, as it was found at `found_at`: no token of it is older."""
 
     client_id: str
     name: str
     scopes: tuple[str, ...]
     roles: tuple[str, ...]
+    found_at: datetime
+    is_enabled: bool = True
+    secret_hash: str = field(default="", repr=False)
 
 
-def find(connection: Connection, client_id: str) -> Mapping[str, Any] | None:
-    """Look an application up; what cannot be an id is nobody's."""
+def find(connection: Connection, client_id: str, clock: Clock) -> Client | None:
+    """Look an application up; what cannot be an id is nobody's.
+
+    It is locked meanwhile, and its rights are read and the time is taken under the lock: whoever disables it
+    or takes a right away finds that every token with the old rights was issued before.
+    """
     if not _CLIENT_ID.fullmatch(client_id):
         return None
-    row = connection.execute(_FIND, {"client_id": client_id}).mappings().one_or_none()
-    return dict(row) if row is not None else None
+    row = connection.execute(_FIND, {"client_id": client_id}).one_or_none()
+    if row is None:
+        return None
+    rules = [Rule(**rule) for rule in connection.execute(_RULES, {"id": row.id}).mappings()]
+    return Client(
+        client_id=row.client_id,
+        name=row.name,
+        scopes=scopes(row.scopes, rules),
+        roles=tuple(rule.role for rule in rules if rule.partner is None),
+        found_at=max(clock.now(), row.tokens_from),
+        is_enabled=row.enabled,
+        secret_hash=row.secret_hash,
+    )
 
 
-def authenticate(row: Mapping[str, Any] | None, secret: str) -> Client:
+def scopes(declared: Sequence[str], rules: Sequence[Rule]) -> tuple[str, ...]:
+    """What an application may do: what was declared for it, then what follows from its access rules."""
+    given = [scope for rule in rules for scope in rule.scopes]
+    partners = [f"partner:{rule.partner}" for rule in rules if rule.partner is not None]
+    return tuple(dict.fromkeys([*declared, *given, *partners]))
+
+
+def authenticate(client: Client | None, secret: str) -> Client:
     """Check the secret of an application that was looked up. Raises invalid_client.
 
     The work is the same for an unknown, a disabled and a known client.
     """
-    is_right = matches(secret[:MAX_SECRET_LENGTH], row["secret_hash"] if row else NOBODY)
-    if row is None or not is_right or not row["enabled"]:
+    is_right = matches(secret[:MAX_SECRET_LENGTH], client.secret_hash if client else NOBODY)
+    if client is None or not is_right or not client.is_enabled:
         raise invalid_client()
-    return Client(
-        client_id=row["client_id"], name=row["name"], scopes=tuple(row["scopes"]), roles=tuple(row["roles"])
-    )
+    return client
 
 
 def matches(secret: str, kept: str) -> bool:

@@ -24,13 +24,13 @@ def login(services: Services, asked: Asked) -> Login:
     """Log a client in. Raises OAuthError, or Unavailable when the database is away."""
     settings = services.settings
     with database.transaction(services.engine) as connection:
-        row = clients.find(connection, asked.client_id)
-    client = clients.authenticate(row, asked.secret)  # slow on purpose: outside the transaction
+        found = clients.find(connection, asked.client_id, services.clock)
+    client = clients.authenticate(found, asked.secret)  # slow on purpose: outside the transaction
     grant = grants.decide(client, asked, settings.audiences)
     kid, key = services.keys.signing()
     signer = Signer(kid=kid, key=key)
     times = {
-        "issued_at": int(services.clock.now().timestamp()),
+        "issued_at": int(client.found_at.timestamp()),
         "lifetime_seconds": settings.lifetime_seconds,
     }
     access = tokens.access_claims(settings.issuer_url, client, grant, **times)

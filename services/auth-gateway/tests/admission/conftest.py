@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from common import database
 from common.clock import FixedClock
 from gateway import routes, tokens
 from gateway.admission import Admission, Decision, Forward, Local, Refuse
 from gateway.keys import FetchFailed, KeySet
-from gateway.tokens import Issuer
+from gateway.revocations import Revocations
+from gateway.tokens import Accepted, Issuer
 from gateway.verdicts import Verdicts
 
 ISSUER = "https://login.example/realms/x"
@@ -26,6 +28,22 @@ SIGNING = {"jobs": {"j1": b"j" * 32}, "outputs": {"o1": b"o" * 32}}
 SCOPES = "create:jobs read:jobs read:jobs:output-files partner:ea"
 
 
+class Revoked(Revocations):
+    """Revocations that are a set of client ids; `knows_nothing` stands for a database that is away."""
+
+    def __init__(self) -> None:
+        self.clients: set[str] = set()
+        self.knows_nothing = False
+
+    def trusts(self, verdict: Accepted) -> bool:
+        return not self.knows_nothing and verdict.principal.client_id not in self.clients
+
+    def revokes(self, verdict: Accepted) -> bool:
+        if self.knows_nothing:
+            raise database.Unavailable("away")
+        return verdict.principal.client_id in self.clients
+
+
 @dataclass
 class Door:
     """An Admission whose issuers' keys are a list in memory; counts how often they are fetched."""
@@ -38,6 +56,7 @@ class Door:
     fetches: int = 0
     admission: Admission = field(init=False)
     verdicts: Verdicts = field(init=False)
+    revoked: Revoked = field(default_factory=Revoked)
 
     def build(self, *, disabled: bool = False) -> "Door":
         client = self._issuer(ISSUER, AUDIENCE, tokens.ASYMMETRIC, self._fetch)
@@ -55,6 +74,7 @@ class Door:
             issuers={**client_issuers, tokens.RUN_ISSUER: runs},
             signing=SIGNING,
             verdicts=self.verdicts,
+            revocations=self.revoked,
             clock=self.clock,
         )
         return self

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Services, create_app
+from common import database
+from gateway.app import create_app
 from gateway.forward import Upstreams
+from gateway.services import Services
 
 PATH = "/api/v1/token/verify"
 
@@ -13,7 +15,8 @@ PATH = "/api/v1/token/verify"
 @pytest.fixture
 def client(door: Any) -> Any:
     upstreams = Upstreams({"jobs": "http://127.0.0.1:1", "outputs": "http://127.0.0.1:1"})
-    services = Services(admission=door.admission, upstreams=upstreams, clock=door.clock)
+    engine = database.connect("postgresql://nobody@127.0.0.1:1/nowhere", "tests")
+    services = Services(engine=engine, admission=door.admission, upstreams=upstreams, clock=door.clock)
     return create_app(services).test_client()
 
 

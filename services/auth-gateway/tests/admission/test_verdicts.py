@@ -3,13 +3,22 @@
 from typing import Any
 
 from common.principal import Principal
+from gateway import problems
 from gateway.tokens import Accepted
 from gateway.verdicts import BAD_SECONDS, GOOD_SECONDS, Rejected, Unavailable, Verdicts, digest
 
 
 def accepted(expires_at: float) -> Accepted:
     caller = Principal(kind="client", subject="s")
-    return Accepted(principal=caller, has_scope=True, issuer="i", key_thumbprint="t", expires_at=expires_at)
+    return Accepted(
+        principal=caller,
+        has_scope=True,
+        issuer="i",
+        key_thumbprint="t",
+        expires_at=expires_at,
+        issued_at=0,
+        token_id="",
+    )
 
 
 def test_a_good_verdict_is_kept_for_a_minute() -> None:
@@ -35,7 +44,7 @@ def test_a_failure_is_kept_for_two_seconds() -> None:
 
 def test_not_knowing_is_not_kept() -> None:
     verdicts = Verdicts()
-    verdicts.put(b"a", Unavailable(), 100)
+    verdicts.put(b"a", Unavailable(problem=problems.unavailable()), 100)
     assert verdicts.get(b"a", 100) is None
 
 

@@ -29,8 +29,11 @@ def test_seeding_again_changes_what_the_file_changes_and_nothing_else(
 
 
 def _rows(engine: Any) -> list[Any]:
-    columns = "id, client_id, name, scopes, roles, enabled, created_at"
-    query = f"SELECT {columns} FROM gateway.client_application ORDER BY id"
+    columns = "a.id, a.client_id, a.name, a.scopes, r.role_id, r.partner, a.enabled, a.created_at"
+    query = f"""
+        SELECT {columns} FROM gateway.client_application a
+        LEFT JOIN gateway.access_rule r ON r.application_id = a.id ORDER BY a.id
+    """
     with database.transaction(engine) as connection:
         return [tuple(row) for row in connection.execute(text(query))]
 
@@ -54,6 +57,7 @@ def test_a_secret_is_stored_as_a_hash(engine: Any) -> None:
         ("clients: [{client_id: a, name: n, secret: ''}]", "must not be empty"),
         ("clients: [{client_id: a}]", "client 'a'"),
         ("clients: [{client_id: a, name: n, secret: s, scopes: ['a b']}]", "scopes"),
+        ("clients: [{client_id: a, name: n, secret: s, roles: [Boss]}]", "roles"),
         ("clients: [{client_id: 5, name: n, secret: s}]", "client 5"),
     ],
 )

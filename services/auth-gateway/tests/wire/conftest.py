@@ -43,7 +43,13 @@ class Wire:
 
 @pytest.fixture(scope="session")
 def world(
-    keys: Any, tools: Any, serve: Any, new_web: Any, routes_file: Any, tmp_path_factory: Any
+    keys: Any,
+    tools: Any,
+    serve: Any,
+    new_web: Any,
+    database_url: str,
+    routes_file: Any,
+    tmp_path_factory: Any,
 ) -> Iterator[Wire]:
     upstream, login = new_web(), new_web()
     login.json("/.well-known/openid-configuration", {"issuer": login.url, "jwks_uri": f"{login.url}/certs"})
@@ -53,6 +59,7 @@ def world(
     table.write_text(routes_file.read_text() + _HASTY)
     gateway = serve(
         "gateway",
+        DATABASE_URL=database_url,
         OAUTH2_ISSUER=login.url,
         OAUTH2_AUDIENCE="runway-local",
         PUBLIC_URL="http://localhost",

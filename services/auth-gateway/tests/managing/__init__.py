@@ -1,0 +1,1 @@
+"""Who manages what: applications, access rules, revocations."""
