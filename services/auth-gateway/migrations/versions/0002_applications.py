@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from common import idempotency
+
 revision = "0002"
 down_revision = "0001"
 
@@ -87,5 +89,5 @@ CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE ON gateway.audit
 
 
 def upgrade() -> None:
-    for statements in (ROLES, APPLICATIONS, REVOCATIONS, AUDIT):
+    for statements in (ROLES, APPLICATIONS, REVOCATIONS, AUDIT, idempotency.TABLE):
         op.execute(statements)

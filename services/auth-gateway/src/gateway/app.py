@@ -8,12 +8,13 @@ import urllib3
 from flask import Flask, Request
 
 from common import database
+from common.api import ErrorTable
 from common.api import create_app as create_service
 from common.clock import Clock, SystemClock
 from common.principal import Principal
-from gateway import routes, sources, tokens
+from gateway import access, applications, problems, routes, sources, tokens
 from gateway.admission import Admission
-from gateway.api import documentation
+from gateway.api import apps, authorization, documentation, older_apps
 from gateway.api.token import blp as token_blueprint
 from gateway.config import Settings
 from gateway.forward import Upstreams
@@ -24,6 +25,14 @@ from gateway.services import Services
 from gateway.tokens import Issuer
 from gateway.verdicts import Verdicts
 
+MANAGEMENT = (apps.applications, apps.service_accounts, older_apps.blp, authorization.blp)
+ERRORS: ErrorTable = {
+    applications.ApplicationUnknown: lambda error: problems.application_unknown(error.id),
+    applications.NameTaken: lambda error: problems.name_taken(error.name),
+    access.RuleUnknown: lambda _: problems.rule_unknown(),
+    access.RuleExists: lambda _: problems.rule_exists(),
+    access.RightsMix: lambda error: problems.rights_mix(error.partner),
+}
 TARGETS = ("jobs", "outputs", "issuer", routes.GATEWAY)
 
 
@@ -87,8 +96,8 @@ def create_app(services: Services | None) -> Flask:
         name="gateway",
         title="Taxiway gateway",
         authenticate=_admitted,
-        blueprints=[token_blueprint],
-        errors={},
+        blueprints=[token_blueprint, *MANAGEMENT],
+        errors=ERRORS,
         probes=_probes(services) if services else {},
         clock=services.clock if services else SystemClock(),
         services=services,

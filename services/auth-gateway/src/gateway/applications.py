@@ -1,83 +1,145 @@
-"""Client applications: who may ask the issuer for a token, and with which scopes and roles."""
+"""Client applications: who may ask the issuer for a token. Statements over `client_application`."""
 
-import base64
-import hashlib
-import os
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-# Modest on purpose: 4 MiB and about 10 ms a login.
-SCRYPT_N, SCRYPT_R, SCRYPT_P = 4096, 8, 1
-ROLES = ("Researcher", "Editor", "Administrator", "Viewer")
-_CLIENT_ID = re.compile(r"[A-Za-z0-9.-]{1,100}")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # scope-token, RFC 6749 §3.3
+from gateway.hashing import hash_secret
+from gateway.revocations import CLIENT, revoke
+
+APP, SERVICE_ACCOUNT = "app", "service-account"
+KINDS = (APP, SERVICE_ACCOUNT)
+_ID = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Application:
-    """A client application as it is declared. Raises ValueError when it could not work."""
+class Managed:
+    """A client application, without its secret. `scopes` are those it has beside its access rules."""
 
+    id: int
+    kind: str
     client_id: str
     name: str
-    secret: str
-    scopes: Sequence[str] = ()
-    roles: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if not _CLIENT_ID.fullmatch(self.client_id):
-            raise ValueError("client_id: letters, digits, `.` and `-` are expected, at most 100")
-        if not self.name or not self.secret:
-            raise ValueError("name and secret must not be empty")
-        if not all(_SCOPE.fullmatch(scope) for scope in self.scopes):
-            raise ValueError("scopes: words of printable ASCII are expected")
-        if not set(self.roles) <= set(ROLES):
-            raise ValueError(f"roles: some of {', '.join(ROLES)} are expected")
+    scopes: Sequence[str]
+    enabled: bool
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
 
 
-_UPSERT = text("""
-    INSERT INTO gateway.client_application (client_id, name, secret_hash, scopes)
-    VALUES (:client_id, :name, :secret_hash, CAST(:scopes AS text[]))
-    ON CONFLICT (client_id) DO UPDATE
-    SET name = excluded.name, secret_hash = excluded.secret_hash, scopes = excluded.scopes
-    RETURNING id
+@dataclass(kw_only=True, eq=False)
+class NameTaken(Exception):
+    """Another application has this name."""
+
+    name: str
+
+
+@dataclass(kw_only=True, eq=False)
+class ApplicationUnknown(Exception):
+    """There is no such application."""
+
+    id: str
+
+
+_COLUMNS = "id, kind, client_id, name, scopes, enabled, created_by, created_at, updated_at"
+_LIST = text(f"""
+    SELECT {_COLUMNS} FROM gateway.client_application WHERE kind = ANY (:kinds) ORDER BY id
+""")  # noqa: S608 (our own words)
+_FIND = f"""
+    SELECT {_COLUMNS} FROM gateway.client_application
+    WHERE kind = ANY (:kinds) AND {{which}} = :which FOR UPDATE
+"""  # noqa: S608 (our own words)
+_FIND_BY_ID = text(_FIND.format(which="CAST(id AS text)"))
+_FIND_BY_CLIENT_ID = text(_FIND.format(which="client_id"))
+_INSERT = text(f"""
+    INSERT INTO gateway.client_application (kind, client_id, name, secret_hash, created_by)
+    VALUES (:kind, :client_id, :name, :secret_hash, :created_by)
+    ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}
+""")  # noqa: S608 (our own words)
+_ENABLE = text("""
+    UPDATE gateway.client_application SET enabled = :enabled, updated_at = now() WHERE id = :id
 """)
-_TAKE_OTHER_ROLES = text("""
-    DELETE FROM gateway.access_rule
-    WHERE application_id = :id AND partner IS NULL
-        AND role_id NOT IN (SELECT id FROM gateway.role WHERE name = ANY (:roles))
+_ROTATE = text("""
+    UPDATE gateway.client_application SET secret_hash = :secret_hash, updated_at = now() WHERE id = :id
 """)
-_GIVE_ROLES = text("""
-    INSERT INTO gateway.access_rule (application_id, role_id)
-    SELECT :id, id FROM gateway.role WHERE name = ANY (:roles) ON CONFLICT DO NOTHING
-""")
+_TOKENS_FROM = text("UPDATE gateway.client_application SET tokens_from = :before_at WHERE id = :id")
+_DELETE = text("DELETE FROM gateway.client_application WHERE id = :id")
 
 
-def declare(connection: Connection, application: Application) -> None:
-    """Make an application so, whether it existed or not. One that was disabled stays disabled.
+def listed(connection: Connection, kinds: Sequence[str]) -> list[Managed]:
+    """List the applications of these kinds, the oldest first."""
+    return [Managed(**row._mapping) for row in connection.execute(_LIST, {"kinds": list(kinds)})]
 
-    Its roles are for everything; what it was given for a partner stays.
-    """
+
+def find(connection: Connection, id: str, kinds: Sequence[str] = KINDS) -> Managed:
+    """Find an application by id and lock it. Raises ApplicationUnknown."""
+    if not _ID.fullmatch(id):
+        raise ApplicationUnknown(id=id)
+    row = connection.execute(_FIND_BY_ID, {"kinds": list(kinds), "which": id}).one_or_none()
+    if row is None:
+        raise ApplicationUnknown(id=id)
+    return Managed(**row._mapping)
+
+
+def find_client(connection: Connection, client_id: str, kinds: Sequence[str] = KINDS) -> Managed:
+    """Find an application by its client id and lock it. Raises ApplicationUnknown."""
+    row = connection.execute(_FIND_BY_CLIENT_ID, {"kinds": list(kinds), "which": client_id}).one_or_none()
+    if row is None:
+        raise ApplicationUnknown(id=client_id)
+    return Managed(**row._mapping)
+
+
+def create(connection: Connection, kind: str, name: str, created_by: str) -> tuple[Managed, str]:
+    """Make an application and tell its secret, the only time it is known. Raises NameTaken."""
+    secret = _new_secret()
     values = {
-        "client_id": application.client_id,
-        "name": application.name,
-        "secret_hash": hash_secret(application.secret),
-        "scopes": list(application.scopes),
+        "kind": kind,
+        "client_id": f"{name.replace('_', '-')}-{secrets.token_hex(4)}",
+        "name": name,
+        "secret_hash": hash_secret(secret),
+        "created_by": created_by,
     }
-    given = {"id": connection.execute(_UPSERT, values).scalar_one(), "roles": list(application.roles)}
-    connection.execute(_TAKE_OTHER_ROLES, given)
-    connection.execute(_GIVE_ROLES, given)
+    row = connection.execute(_INSERT, values).one_or_none()
+    if row is None:
+        raise NameTaken(name=name)
+    return Managed(**row._mapping), secret
 
 
-def hash_secret(secret: str) -> str:
-    """Hash a secret for keeping, as `scrypt$n$r$p$salt$hash`; the issuer checks by it (RFC 7914)."""
-    salt = os.urandom(16)
-    digest = hashlib.scrypt(secret.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P, dklen=32)
-    words = (str(SCRYPT_N), str(SCRYPT_R), str(SCRYPT_P), _base64(salt), _base64(digest))
-    return "$".join(("scrypt", *words))
+def enable(connection: Connection, application: Managed, enabled: bool, now: datetime) -> None:
+    """Let an application log in or not; a disabled one loses its tokens too."""
+    connection.execute(_ENABLE, {"id": application.id, "enabled": enabled})
+    if not enabled:
+        end_tokens(connection, application, now)
 
 
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+def rotate(connection: Connection, application: Managed, now: datetime) -> str:
+    """Give an application a new secret and tell it; tokens it got for the old one end."""
+    secret = _new_secret()
+    connection.execute(_ROTATE, {"id": application.id, "secret_hash": hash_secret(secret)})
+    end_tokens(connection, application, now)
+    return secret
+
+
+def delete(connection: Connection, application: Managed, now: datetime) -> None:
+    """Remove an application, its access rules and its tokens."""
+    end_tokens(connection, application, now)
+    connection.execute(_DELETE, {"id": application.id})
+
+
+def end_tokens(connection: Connection, application: Managed, now: datetime) -> None:
+    """Revoke every token issued until `now`, read while the application is locked.
+
+    A token says its second only, so the line is drawn at the next one, and later tokens say they are from
+    then (RFC 7519 §4.1.6).
+    """
+    before_at = now.replace(microsecond=0) + timedelta(seconds=1)
+    connection.execute(_TOKENS_FROM, {"id": application.id, "before_at": before_at})
+    revoke(connection, CLIENT, application.client_id, before_at)
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(32)

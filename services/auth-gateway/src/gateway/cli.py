@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from common import database
 from common.settings import SettingsError, load
-from gateway.applications import Application, declare
 from gateway.config import SeedSettings
+from gateway.declared import Application, declare
 
 
 class SeedError(Exception):

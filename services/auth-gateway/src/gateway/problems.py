@@ -64,6 +64,36 @@ def wrong_kind() -> Problem:
     return _forbidden("This kind of token is not accepted here", "wrong-kind-of-token")
 
 
+def application_unknown(id: str) -> Problem:
+    return Problem(status=404, detail=f"Application not found: {id}", type="application-not-found")
+
+
+def rule_unknown() -> Problem:
+    return Problem(status=404, detail="Access rule not found", type="access-rule-not-found")
+
+
+def name_taken(name: str) -> Problem:
+    return Problem(status=409, detail=f"Another application is named {name}", type="name-taken")
+
+
+def rule_exists() -> Problem:
+    detail = "The application has this role there already"
+    return Problem(status=409, detail=detail, type="access-rule-exists")
+
+
+def rights_mix(partner: str) -> Problem:
+    detail = (
+        f"A token's scopes hold for all its partners: it could create jobs for {partner}, where the "
+        "application may only read. Use another application, or give Researcher there too."
+    )
+    return Problem(status=409, detail=detail, type="rights-mix")
+
+
+def secret_shown() -> Problem:
+    detail = "The first request with this Idempotency-Key was done; a secret is shown once. Rotate it."
+    return Problem(status=409, detail=detail, type="secret-shown-once")
+
+
 def _forbidden(detail: str, type: str) -> Problem:
     challenge = f'{REALM}, error="insufficient_scope"'
     return Problem(status=403, detail=detail, type=type, headers={"WWW-Authenticate": challenge})
