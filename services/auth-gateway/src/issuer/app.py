@@ -2,18 +2,18 @@
 
 from functools import partial
 
-from flask import Flask, Request, Response, jsonify
+from authlib.oauth2 import OAuth2Error
+from flask import Flask, Request
 
 from common import api, database
 from common.clock import Clock, SystemClock
-from common.logs import get_logger
 from common.principal import Principal
 from common.problems import unauthorized
 from common.sealing import Sealer
-from issuer.api import logins, realms
+from issuer.api import exchange, logins, realms
 from issuer.config import Settings
-from issuer.errors import OAuthError
 from issuer.keys import KeyRing
+from issuer.server import Server
 from issuer.services import Services
 
 
@@ -36,19 +36,10 @@ def create_app(services: Services | None) -> Flask:
         clock=services.clock if services else SystemClock(),
         services=services,
     )
-    app.register_error_handler(OAuthError, refuse)
+    if services:
+        app.extensions["authorization_server"] = Server(services)
+    app.register_error_handler(OAuth2Error, exchange.refuse)
     return app
-
-
-def refuse(error: OAuthError) -> Response:
-    """Write an error as RFC 6749 §5.2 wants it."""
-    get_logger().info("login_refused", error=error.error)
-    response = jsonify(error=error.error, error_description=error.description)
-    response.status_code = error.status
-    response.headers.update(realms.no_store())
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="taxiway"'
-    return response
 
 
 def _nobody(req: Request) -> Principal:

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from common.clock import Clock
-from issuer.errors import invalid_client
+from issuer.errors import InvalidClient
 
 # What an unknown client's secret is checked against: the cost of a real one, and nothing matches it.
 NOBODY = "scrypt$4096$8$1$AAAAAAAAAAAAAAAAAAAAAA==$" + base64.b64encode(bytes(32)).decode()
@@ -49,8 +49,17 @@ class Client:
     scopes: tuple[str, ...]
     roles: tuple[str, ...]
     found_at: datetime
-    is_enabled: bool = True
-    secret_hash: str = field(default="", repr=False)
+    tokens_from: datetime
+    is_enabled: bool
+    secret_hash: str = field(repr=False)
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Whether it may use a grant: each may use the one there is (Authlib asks)."""
+        return True
+
+    def may_manage(self, owner: str) -> bool:
+        """Whether it may look into and revoke tokens of the client `owner`."""
+        return self.client_id == owner or "Administrator" in self.roles
 
 
 def find(connection: Connection, client_id: str, clock: Clock) -> Client | None:
@@ -71,6 +80,7 @@ def find(connection: Connection, client_id: str, clock: Clock) -> Client | None:
         scopes=scopes(row.scopes, rules),
         roles=tuple(rule.role for rule in rules if rule.partner is None),
         found_at=max(clock.now(), row.tokens_from),
+        tokens_from=row.tokens_from,
         is_enabled=row.enabled,
         secret_hash=row.secret_hash,
     )
@@ -90,7 +100,7 @@ def authenticate(client: Client | None, secret: str) -> Client:
     """
     is_right = matches(secret[:MAX_SECRET_LENGTH], client.secret_hash if client else NOBODY)
     if client is None or not is_right or not client.is_enabled:
-        raise invalid_client()
+        raise InvalidClient
     return client
 
 

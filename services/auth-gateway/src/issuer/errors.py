@@ -1,36 +1,49 @@
-"""The errors of a token endpoint, in the shape of RFC 6749 §5.2: the one exception to our problem shape."""
+"""The errors of a token endpoint, in the shape of RFC 6749 §5.2: the one exception to our problem shape.
 
-from dataclasses import dataclass
+Descriptions are ours, never a caller's words: Authlib refuses to write what RFC 6749 does not allow there.
+"""
 
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import (
+    InvalidClientError,
+    InvalidRequestError,
+    InvalidScopeError,
+    UnsupportedGrantTypeError,
+)
 
-@dataclass(kw_only=True, eq=False)
-class OAuthError(Exception):
-    """An error answer of a token endpoint. `error` is a code of RFC 6749 §5.2 or RFC 8707 §2."""
-
-    error: str
-    description: str
-    status: int = 400
-
-    def __str__(self) -> str:
-        return f"{self.error}: {self.description}"
-
-
-def invalid_request(description: str) -> OAuthError:
-    return OAuthError(error="invalid_request", description=description)
+CHALLENGE = 'Basic realm="taxiway"'  # RFC 7617 §2: the realm is not optional
 
 
-def invalid_client() -> OAuthError:
+class InvalidClient(InvalidClientError):
     """One answer for an unknown client, a wrong secret and a disabled client."""
-    return OAuthError(error="invalid_client", description="Unknown client or wrong secret", status=401)
+
+    status_code = 401
+    description = "Unknown client or wrong secret"
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        return [("WWW-Authenticate", CHALLENGE)]
 
 
-def invalid_scope() -> OAuthError:
-    return OAuthError(error="invalid_scope", description="A requested scope is unknown or not the client's")
+class InvalidScope(InvalidScopeError):
+    """A scope was asked for that the client does not have."""
+
+    description = "A requested scope is unknown or not the client's"
 
 
-def invalid_target() -> OAuthError:
-    return OAuthError(error="invalid_target", description="The requested audience is not served here")
+class InvalidTarget(OAuth2Error):
+    """An audience was asked for that is not served here (RFC 8707 §2)."""
+
+    error = "invalid_target"
+    description = "The requested audience is not served here"
 
 
-def unsupported_grant_type() -> OAuthError:
-    return OAuthError(error="unsupported_grant_type", description="Only client_credentials is served here")
+class UnsupportedGrantType(UnsupportedGrantTypeError):
+    """Another grant was asked for; what it was is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.description = "Only client_credentials is served here"
+
+
+def invalid_request(description: str) -> OAuth2Error:
+    return InvalidRequestError(description=description)

@@ -1,19 +1,18 @@
 """Other addresses and forms of the same login that clients send."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from flask import jsonify, request
+from flask import request
 from flask.typing import ResponseReturnValue
 
 from common.api import Blueprint
-from issuer import grants
 from issuer.api import schemas
-from issuer.api.realms import answer, no_store
-from issuer.api.requests import json_object, parameters
-from issuer.logins import login
-from issuer.services import services
+from issuer.api.exchange import asked, server, shown
+from issuer.api.requests import json_object
 
+_ANSWERED = {"accessToken": "access_token", "expiresIn": "expires_in", "tokenType": "token_type"}
 blp = Blueprint("logins", __name__, tag="Login")
 
 _NAMES = {"granttype": "grant_type", "appid": "client_id", "clientid": "client_id"}
@@ -29,9 +28,7 @@ _NAMES |= {"appsecret": "client_secret", "clientsecret": "client_secret", "scope
 @blp.response(200, schemas.TokenAnswer)
 def token() -> ResponseReturnValue:
     """Give a client application a token: the realm's token endpoint under a shorter address."""
-    return answer(
-        login(services(), grants.read(parameters(request), request.headers.get("Authorization", "")))
-    )
+    return shown(server().token(asked(request)))
 
 
 @blp.route("/api/v1/token", methods=["POST"])
@@ -42,9 +39,11 @@ def token() -> ResponseReturnValue:
 @blp.response(200, schemas.AppTokenAnswer)
 def app_token() -> ResponseReturnValue:
     """Give an application a token for `{"grantType", "AppId", "AppSecret"}`; names in any case."""
-    made = login(services(), grants.read(translated(json_object(request)), ""))
-    body = {"accessToken": made.access_token, "expiresIn": made.expires_in, "tokenType": "Bearer"}
-    return jsonify(body), no_store()
+    answer = server().token(asked(request, translated(json_object(request))))
+    if answer.status != 200:
+        return shown(answer)
+    body = {new: answer.body[old] for new, old in _ANSWERED.items()}
+    return shown(replace(answer, body=body))
 
 
 def translated(document: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -9,9 +9,8 @@ from common.api import Blueprint
 from common.problems import not_found
 from issuer import grants
 from issuer.api import schemas
-from issuer.api.requests import parameters
+from issuer.api.exchange import asked, server, shown
 from issuer.grants import SOCIAL_SCOPES
-from issuer.logins import Login, login
 from issuer.services import services
 
 blp = Blueprint("realms", __name__, tag="Login")
@@ -31,6 +30,8 @@ def discover(realm: str, prefix: str) -> dict[str, Any]:
     return {
         "issuer": settings.issuer_url,
         "token_endpoint": f"{base}/token",
+        "introspection_endpoint": f"{base}/token/introspect",
+        "revocation_endpoint": f"{base}/revoke",
         "jwks_uri": f"{base}/certs",
         "grant_types_supported": list(grants.GRANT_TYPES),
         "response_types_supported": [],
@@ -39,22 +40,6 @@ def discover(realm: str, prefix: str) -> dict[str, Any]:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
     }
-
-
-def answer(made: Login) -> ResponseReturnValue:
-    """Write a token answer (RFC 6749 §5.1)."""
-    body = {
-        "access_token": made.access_token,
-        "token_type": "Bearer",
-        "expires_in": made.expires_in,
-        "scope": made.scope,
-    }
-    return jsonify(body | ({"id_token": made.id_token} if made.id_token else {})), no_store()
-
-
-def no_store() -> dict[str, str]:
-    """Headers that keep tokens out of caches (RFC 6749 §5.1)."""
-    return {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def prefix_of_request() -> str:
@@ -104,6 +89,35 @@ def token(realm: str) -> ResponseReturnValue:
     `scope` narrows what the token may do; `audience` chooses among the audiences served here.
     """
     _require(realm)
-    return answer(
-        login(services(), grants.read(parameters(request), request.headers.get("Authorization", "")))
-    )
+    return shown(server().token(asked(request)))
+
+
+@blp.route("/realms/<realm>/protocol/openid-connect/token/introspect", methods=["POST"])
+@blp.route("/auth/realms/<realm>/protocol/openid-connect/token/introspect", methods=["POST"])
+@blp.admits(anyone=True)
+@blp.refuses(404, "Realm not found: other", "realm-not-found")
+@blp.doc(requestBody=schemas.body(schemas.TokenQuestion, form=True))
+@blp.alt_response(400, schema=schemas.LoginError, description="The request is not a proper one")
+@blp.alt_response(401, schema=schemas.LoginError, description="Unknown client or wrong secret")
+@blp.response(200, schemas.Introspected)
+def introspect(realm: str) -> ResponseReturnValue:
+    """Tell what a token says, and whether it still counts (RFC 7662).
+
+    For the token's own client and for administrators; of any other token the answer is that it is not active.
+    """
+    _require(realm)
+    return shown(server().endpoint("introspection", asked(request)))
+
+
+@blp.route("/realms/<realm>/protocol/openid-connect/revoke", methods=["POST"])
+@blp.route("/auth/realms/<realm>/protocol/openid-connect/revoke", methods=["POST"])
+@blp.admits(anyone=True)
+@blp.refuses(404, "Realm not found: other", "realm-not-found")
+@blp.doc(requestBody=schemas.body(schemas.TokenQuestion, form=True))
+@blp.alt_response(400, schema=schemas.LoginError, description="The request is not a proper one")
+@blp.alt_response(401, schema=schemas.LoginError, description="Unknown client or wrong secret")
+@blp.response(200, schemas.Revoked)
+def revoke(realm: str) -> ResponseReturnValue:
+    """End a token before it expires, within a second (RFC 7009). Any other token has ended already."""
+    _require(realm)
+    return shown(server().endpoint("revocation", asked(request)))

@@ -45,6 +45,37 @@ class AppTokenAnswer(Schema):
     tokenType = fields.Str(required=True, metadata={"example": "Bearer"})  # noqa: N815
 
 
+class TokenQuestion(Schema):
+    """A token, and the credentials of the client that asks about it; they may also come as HTTP Basic."""
+
+    token = fields.Str(required=True, metadata={"example": "eyJhbGciOi…"})
+    token_type_hint = fields.Str(metadata={"example": "access_token"})
+    client_id = fields.Str(metadata={"example": "runway-api"})
+    client_secret = fields.Str(metadata={"example": "its secret", "format": "password"})
+
+
+class Introspected(Schema):
+    """Whether a token counts, and if so what it says (RFC 7662 §2.2)."""
+
+    active = fields.Bool(required=True)
+    token_type = fields.Str(metadata={"example": "Bearer"})
+    iss = fields.Str(metadata={"example": REALM})
+    aud = fields.Str(metadata={"example": "runway-local"})
+    sub = fields.Str(metadata={"example": "runway-api"})
+    client_id = fields.Str(metadata={"example": "runway-api"})
+    azp = fields.Str(metadata={"example": "runway-api"})
+    client_name = fields.Str(metadata={"example": "Runway API"})
+    scope = fields.Str(metadata={"example": "read:jobs partner:ea"})
+    roles = fields.List(fields.Str(), metadata={"example": []})
+    iat = fields.Int(metadata={"example": 1772443800})
+    exp = fields.Int(metadata={"example": 1772447400})
+    jti = fields.Str(metadata={"example": "0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11"})
+
+
+class Revoked(Schema):
+    """Nothing more to say (RFC 7009 §2.2)."""
+
+
 class LoginError(Schema):
     """Why a login was refused (RFC 6749 §5.2)."""
 
@@ -57,6 +88,12 @@ class Discovery(Schema):
 
     issuer = fields.Str(required=True, metadata={"example": REALM})
     token_endpoint = fields.Str(required=True, metadata={"example": f"{REALM}/protocol/openid-connect/token"})
+    introspection_endpoint = fields.Str(
+        required=True, metadata={"example": f"{REALM}/protocol/openid-connect/token/introspect"}
+    )
+    revocation_endpoint = fields.Str(
+        required=True, metadata={"example": f"{REALM}/protocol/openid-connect/revoke"}
+    )
     jwks_uri = fields.Str(required=True, metadata={"example": f"{REALM}/protocol/openid-connect/certs"})
 
     grant_types_supported = fields.List(
