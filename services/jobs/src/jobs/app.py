@@ -1,5 +1,7 @@
 """The composition root: settings become collaborators, collaborators become an application."""
 
+from functools import partial
+
 from flask import Flask
 
 from common import api, database
@@ -12,10 +14,13 @@ from jobs.assessments.work import WorkOrders
 from jobs.catalog import ods_check
 from jobs.config import ImportSettings, JobsSettings
 from jobs.deliveries.outbound import GuardedHttp
-from jobs.engine.nudges import RedisNudge
+from jobs.engine import turns
+from jobs.engine.nudges import RedisNudge, connect
 from jobs.engine.run_tokens import Signer
 from jobs.problems import PROBLEMS
 from jobs.services import Services
+
+REDIS_TIMEOUT_SECONDS = 2.0
 
 
 def storage(settings: ImportSettings) -> S3Store:
@@ -45,6 +50,9 @@ def assemble(settings: JobsSettings) -> Services:
         work_order=WorkOrders(store=store, sealer=sealer, clock=clock, memory_mb=settings.run_memory_mb),
         outbound=GuardedHttp(settings.ods_allowed_hosts, "ODS_ALLOWED_HOSTS", seconds=ods_check.SECONDS),
         settings=settings,
+        live_executors=partial(
+            turns.executors, connect(settings.redis_url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
+        ),
     )
 
 

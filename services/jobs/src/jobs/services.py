@@ -1,6 +1,6 @@
 """What the views work with, handed to `create_app` and found again by `services()`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flask import current_app
@@ -19,7 +19,10 @@ from jobs.engine.tables import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Every collaborator of the web process. `work_order` says what an executor gets when it claims a run."""
+    """Every collaborator of the web process.
+
+    `work_order` says what an executor gets when it claims a run; `live_executors` counts them by pool.
+    """
 
     engine: Engine
     store: ObjectStore
@@ -30,6 +33,7 @@ class Services:
     work_order: Callable[[Connection, Run], WorkOrder]
     outbound: Outbound
     settings: JobsSettings
+    live_executors: Callable[[], Mapping[str, int]] = dict
 
 
 def services() -> Services:

@@ -1,6 +1,17 @@
 """The catalog over HTTP for Editors and Administrators; a Viewer may read (identity.md §2)."""
 
-from jobs.api.admin import audit, bundles, mappings, ods, partners, provision, rosters, tenants, years
+from jobs.api.admin import (
+    audit,
+    bundles,
+    clusters,
+    mappings,
+    ods,
+    partners,
+    provision,
+    rosters,
+    tenants,
+    years,
+)
 
 BLUEPRINTS = (
     partners.blp,
@@ -12,4 +23,5 @@ BLUEPRINTS = (
     mappings.blp,
     provision.blp,
     audit.blp,
+    clusters.blp,
 )

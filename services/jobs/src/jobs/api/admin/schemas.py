@@ -164,3 +164,12 @@ class AuditPage(Schema):
 
     items = fields.List(fields.Nested(AuditItem), required=True)
     next = fields.Str(required=True, allow_none=True)
+
+
+class ClusterItem(Schema):
+    """An executor pool. `size`: executors that are live or at work; `queueDepth`: runs not yet claimed."""
+
+    name = fields.Str(required=True, metadata={"example": "default"})
+    size = fields.Int(required=True, metadata={"example": 2})
+    liveExecutors = fields.Int(required=True, metadata={"example": 2})  # noqa: N815
+    queueDepth = fields.Int(required=True, metadata={"example": 0})  # noqa: N815
