@@ -206,7 +206,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     running: list[subprocess.Popen[bytes]] = []
 
     def start(package: str, **environment: str) -> Served:
-        port = free_port()
+        port = int(environment.get("PORT") or free_port())
         log = (tmp_path_factory.mktemp(package) / "log").open("wb")
         command = [sys.executable, "-m", "gunicorn", "-c", "python:common.serving", f"{package}.wsgi:build()"]
         told = {**os.environ, "PORT": str(port), "WEB_WORKERS": "1", **environment}
@@ -236,14 +236,23 @@ def _await(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def database_url(servers: Any) -> str:
-    """A database of our own, migrated; as the role gateway."""
-    name = servers.clone_database("gateway_tests")
-    environment = {**os.environ, "MIGRATION_DATABASE_URL": servers.database_url("gateway_owner", name)}
-    path = os.pathsep.join([str(SERVICE / "src"), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    subprocess.run(command, cwd=SERVICE, env={**environment, "PYTHONPATH": path}, check=True, timeout=60)
-    return str(servers.database_url("gateway", name))
+def new_database(servers: Any) -> Callable[[str], str]:
+    """Make a migrated database of this name, and give its URL as the role gateway."""
+
+    def make(name: str) -> str:
+        made = servers.clone_database(name)
+        environment = {**os.environ, "MIGRATION_DATABASE_URL": servers.database_url("gateway_owner", made)}
+        path = os.pathsep.join([str(SERVICE / "src"), os.environ.get("PYTHONPATH", "")])
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        subprocess.run(command, cwd=SERVICE, env={**environment, "PYTHONPATH": path}, check=True, timeout=60)
+        return str(servers.database_url("gateway", made))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[str], str]) -> str:
+    return new_database("gateway_tests")
 
 
 @pytest.fixture(scope="session")

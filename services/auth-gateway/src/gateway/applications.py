@@ -37,6 +37,9 @@ class NameTaken(Exception):
 
     name: str
 
+    def __str__(self) -> str:
+        return f"Another application is named {self.name}"
+
 
 @dataclass(kw_only=True, eq=False)
 class ApplicationUnknown(Exception):
