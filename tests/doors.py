@@ -23,6 +23,10 @@ MEMBERS = (
 HTTP = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30))
 REQUEST_ID = "asked-by-a-test"
 JSON = "application/json"
+MANAGED = (
+    *("/api/v1/admin", "/api/v1/apps", "/api/v1/authorization", "/api/v1/clusters"),
+    *("/api/v1/service-accounts", "/v1/k8s/"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ class Door(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
-    """The public door; callers hold tokens. A run's token opens /sdk, the administrator's /api/v1/admin."""
+    """The public door; callers hold tokens. A run's token opens /sdk, the administrator's what is managed."""
 
     url: str
     powerless: str
@@ -99,7 +103,7 @@ class Gateway:
         return send(self.url, call, {"Authorization": f"Bearer {self.powerless}"})
 
     def as_able(self, call: Call) -> urllib3.BaseHTTPResponse:
-        by_path = {"/sdk/": self.worked.token, "/api/v1/admin": self.administrator}
+        by_path = {"/sdk/": self.worked.token, **dict.fromkeys(MANAGED, self.administrator)}
         token = next((token for path, token in by_path.items() if call.target.startswith(path)), self.client)
         return send(self.url, call, {"Authorization": f"Bearer {token}"})
 
