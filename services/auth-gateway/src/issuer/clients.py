@@ -12,7 +12,6 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from common.clock import Clock
-from issuer.errors import InvalidClient
 
 # What an unknown client's secret is checked against: the cost of a real one, and nothing matches it.
 NOBODY = "scrypt$4096$8$1$AAAAAAAAAAAAAAAAAAAAAA==$" + base64.b64encode(bytes(32)).decode()
@@ -20,6 +19,9 @@ MAX_SCRYPT_BYTES = 64 * 1024 * 1024
 MAX_SECRET_LENGTH = 512
 
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_CREDENTIALS = text("""
+    SELECT secret_hash FROM gateway.client_application WHERE client_id = :client_id AND enabled
+""")
 _FIND = text("""
     SELECT id, client_id, name, secret_hash, scopes, enabled, tokens_from
     FROM gateway.client_application WHERE client_id = :client_id FOR SHARE
@@ -42,7 +44,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """A client application, as it was found at `found_at`: no token of it is older."""
+    """A client application, as it was found at `found_at`: no token for what it is now is older."""
 
     client_id: str
     name: str
@@ -93,15 +95,12 @@ def scopes(declared: Sequence[str], rules: Sequence[Rule]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*declared, *given, *partners]))
 
 
-def authenticate(client: Client | None, secret: str) -> Client:
-    """Check the secret of an application that was looked up. Raises invalid_client.
-
-    The work is the same for an unknown, a disabled and a known client.
-    """
-    is_right = matches(secret[:MAX_SECRET_LENGTH], client.secret_hash if client else NOBODY)
-    if client is None or not is_right or not client.is_enabled:
-        raise InvalidClient
-    return client
+def kept_hash(connection: Connection, client_id: str) -> str:
+    """Look up what the secret of an application is checked against; of one that may not log in, NOBODY."""
+    if not _CLIENT_ID.fullmatch(client_id):
+        return NOBODY
+    row = connection.execute(_CREDENTIALS, {"client_id": client_id}).one_or_none()
+    return str(row.secret_hash) if row is not None else NOBODY
 
 
 def matches(secret: str, kept: str) -> bool:
@@ -109,7 +108,7 @@ def matches(secret: str, kept: str) -> bool:
     try:
         _, n, r, p, salt, expected = kept.split("$")
         digest = hashlib.scrypt(
-            secret.encode(),
+            secret[:MAX_SECRET_LENGTH].encode(),
             salt=base64.b64decode(salt),
             n=int(n), r=int(r), p=int(p), dklen=32, maxmem=MAX_SCRYPT_BYTES,
         )  # fmt: skip

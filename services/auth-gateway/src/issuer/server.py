@@ -18,7 +18,7 @@ from common import database
 from common.logs import get_logger
 from issuer import clients, grants, issued, logins
 from issuer.clients import Client
-from issuer.errors import invalid_request
+from issuer.errors import InvalidClient, invalid_request
 from issuer.grants import Grant
 from issuer.issued import IssuedToken
 from issuer.services import Services
@@ -87,11 +87,20 @@ class Server(AuthorizationServer):
     def authenticate_client(
         self, request: Request, methods: Sequence[str], endpoint: str = "token"
     ) -> Client:
-        """Authenticate at the same cost whoever asks; Authlib would answer an unknown client at once."""
-        given = grants.credentials(request.form, request.authorization)
-        with database.transaction(self.services.engine) as connection:
-            found = clients.find(connection, given.client_id, self.services.clock)
-        return clients.authenticate(found, given.secret)  # slow on purpose: outside the transaction
+        """Authenticate at the same cost whoever asks; Authlib would answer an unknown client at once.
+
+        The client is locked and read with its rights only when its secret was right.
+        """
+        given, services = grants.credentials(request.form, request.authorization), self.services
+        with database.transaction(services.engine) as connection:
+            kept = clients.kept_hash(connection, given.client_id)
+        if not clients.matches(given.secret, kept):  # slow on purpose: outside the transaction
+            raise InvalidClient
+        with database.transaction(services.engine) as connection:
+            client = clients.find(connection, given.client_id, services.clock)
+        if client is None or not client.is_enabled or client.secret_hash != kept:
+            raise InvalidClient  # it changed meanwhile
+        return client
 
     def create_oauth2_request(self, request: Request) -> Request:
         return request

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from joserfc import jws
 from joserfc.jwk import import_key
+from sqlalchemy import Engine, event
 
 from common.clock import FixedClock
 
@@ -195,11 +196,23 @@ def test_unknown_wrong_and_disabled_cost_the_same_and_answer_the_same(
         costs.append((options["n"], options["r"], options["p"]))
         return real(*args, **options)
 
+    def asked(*_: Any) -> None:
+        questions[-1] += 1
+
     monkeypatch.setattr(hashlib, "scrypt", counted)
+    event.listen(Engine, "before_cursor_execute", asked)
     pairs = [("nobody", "x"), ("runway-api", "wrong"), ("disabled", "disabled-secret"), ("disabled", "wrong")]
-    answers = [client.post(TOKEN, data={**GOOD, "client_id": a, "client_secret": b}) for a, b in pairs]
+    answers: list[Any] = []
+    questions: list[int] = []
+    try:
+        for a, b in pairs:
+            questions.append(0)
+            answers.append(client.post(TOKEN, data={**GOOD, "client_id": a, "client_secret": b}))
+    finally:
+        event.remove(Engine, "before_cursor_execute", asked)
     assert len({(answer.status_code, answer.data) for answer in answers}) == 1
     assert costs == [costs[0]] * len(pairs)
+    assert questions == [1] * len(pairs)
 
 
 def test_the_payload_reads_with_the_plain_base64_alphabet(client: Any) -> None:
