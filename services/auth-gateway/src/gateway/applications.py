@@ -13,6 +13,7 @@ from gateway.revocations import CLIENT, revoke
 
 APP, SERVICE_ACCOUNT = "app", "service-account"
 KINDS = (APP, SERVICE_ACCOUNT)
+CLIENT_ID = re.compile("[A-Za-z0-9.-]{1,100}")
 _ID = re.compile("[0-9]{1,18}")
 
 
@@ -90,6 +91,8 @@ def find(connection: Connection, id: str, kinds: Sequence[str] = KINDS) -> Manag
 
 def find_client(connection: Connection, client_id: str, kinds: Sequence[str] = KINDS) -> Managed:
     """Find an application by its client id and lock it. Raises ApplicationUnknown."""
+    if not CLIENT_ID.fullmatch(client_id):
+        raise ApplicationUnknown(id=client_id)
     row = connection.execute(_FIND_BY_CLIENT_ID, {"kinds": list(kinds), "which": client_id}).one_or_none()
     if row is None:
         raise ApplicationUnknown(id=client_id)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from gateway.applications import CLIENT_ID
 from gateway.hashing import hash_secret
 
 ROLES = ("Researcher", "Editor", "Administrator", "Viewer")
-_CLIENT_ID = re.compile(r"[A-Za-z0-9.-]{1,100}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # scope-token, RFC 6749 §3.3
 
 
@@ -24,7 +24,7 @@ class Application:
     roles: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not _CLIENT_ID.fullmatch(self.client_id):
+        if not CLIENT_ID.fullmatch(self.client_id):
             raise ValueError("client_id: letters, digits, `.` and `-` are expected, at most 100")
         if not self.name or not self.secret:
             raise ValueError("name and secret must not be empty")

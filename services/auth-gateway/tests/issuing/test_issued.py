@@ -153,6 +153,13 @@ def test_a_faulty_request_is_an_rfc_6749_error(
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
 
+@pytest.mark.parametrize("path", [INTROSPECT, REVOKE])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"a": NaN}', b'{"a": "\xed\xa0\x80"}'])
+def test_a_body_that_is_no_json_is_an_invalid_request(client: Any, path: str, body: bytes) -> None:
+    answer = client.post(path, data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+
+
 def test_discovery_names_both_endpoints(client: Any) -> None:
     document = client.get("/auth/realms/example/.well-known/openid-configuration").json
     base = "http://localhost:8080/auth/realms/example/protocol/openid-connect"

@@ -158,7 +158,9 @@ def test_a_faulty_login_is_an_rfc_6749_error(client: Any, changes: Any, status: 
 
 
 @pytest.mark.parametrize("path", [TOKEN, "/oauth/token", "/api/v1/token", "/api/v2/token"])
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'"x"', b"[" * 50_000, b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"7", b'"x"', b"[" * 50_000, b"\xff", b'{"a": NaN}', b'"\xed\xa0\x80"']
+)
 def test_a_body_that_is_no_request_is_an_invalid_request(client: Any, path: str, body: bytes) -> None:
     answer = client.post(path, data=body, content_type="application/json")
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")

@@ -129,11 +129,14 @@ def test_a_faulty_rule_names_its_field(house: Any, changes: dict[str, Any], fiel
 
 def test_a_rule_for_nobody_is_a_404(house: Any) -> None:
     assert house.ask("POST", RULES, rule("nobody", 1, "ea")).json["type"] == "/problems/application-not-found"
+    assert house.ask("POST", RULES, rule("a'b\0", 1, "ea")).status_code == 404
     for id in ("0", "abc", "9" * 25):
         assert house.ask("DELETE", f"{RULES}/{id}").status_code == 404
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "offset=-1", "offset=x"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "offset=-1", "offset=x", "subjectId=a%00b", "subjectId=%FF"]
+)
 def test_a_faulty_page_is_a_400(house: Any, query: str) -> None:
     assert house.ask("GET", f"{RULES}?{query}").status_code == 400
 

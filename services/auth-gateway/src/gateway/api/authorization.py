@@ -51,8 +51,11 @@ def list_roles() -> list[Role]:
 def list_access_rules() -> dict[str, Any]:
     """List access rules by age, a page of them."""
     limit, offset = pages.limit(request.args.get("limit")), _offset(request.args.get("offset", "0"))
+    subject = request.args.get("subjectId", "")
+    if subject and not applications.CLIENT_ID.fullmatch(subject):
+        raise _faulty("subjectId", "the application's `clientId` or `id` is expected")
     with transaction(services().engine) as connection:
-        total, found = access.page(connection, request.args.get("subjectId", ""), offset, limit)
+        total, found = access.page(connection, subject, offset, limit)
     return {"total": total, "displayed": len(found), "rules": [shown(rule) for rule in found]}
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Request
 
@@ -21,12 +21,16 @@ def parameters(request: Request) -> dict[str, list[str]]:
 def json_object(request: Request) -> Mapping[str, Any]:
     """Read the body as a JSON object. Raises invalid_request."""
     try:
-        document = json.loads(request.get_data())
+        document = json.loads(request.get_data().decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise invalid_request("The body is not valid JSON") from None
     if not isinstance(document, dict):
         raise invalid_request("The body must be a JSON object")
     return document
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")  # RFC 8259 §6
 
 
 def _text(name: str, value: Any) -> str:
