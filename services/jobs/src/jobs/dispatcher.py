@@ -98,6 +98,7 @@ class Dispatcher:
         heartbeat = self._timeouts.heartbeat_seconds
         self._duty("wake", sweeps.wake)
         self._duty("expire", sweeps.expire)
+        self._duty("time_out_awaits", sweeps.time_out_awaits)
         self._duty("cancel", lambda connection: sweeps.cancel_by_force(connection, CANCEL_GRACE_SECONDS))
         self._duty("end_waits", sweeps.end_waits)
         self._duty("reap", self._if_steady(lambda connection: sweeps.reap(connection, heartbeat)))

@@ -5,6 +5,7 @@ RunRefused
  ├── RunIsFinal          it is over, whoever asks
  ├── LeaseIsStale        another lease is current
  ├── RunIsNotExecuting   the lease is current, the run in line again or not yet claimed
+ ├── CancelRequested     somebody asked it to stop: it begins nothing more
  └── ClaimRefused        somebody else has the claim, or the turn was taken back
 """
 
@@ -45,6 +46,11 @@ class LeaseIsStale(RunRefused):
 class RunIsNotExecuting(RunRefused):
     def __init__(self, run_id: UUID) -> None:
         super().__init__(run_id, "run is not executing")
+
+
+class CancelRequested(RunRefused):
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(run_id, "somebody asked this run to stop")
 
 
 class ClaimRefused(RunRefused):

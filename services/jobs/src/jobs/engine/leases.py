@@ -42,6 +42,7 @@ class Beat:
     timeout_seconds: int
     cancel_requested_at: datetime | None
     caller: bool
+    ended_child_id: UUID | None
 
 
 _CLAIM = Step(
@@ -58,7 +59,8 @@ _CLAIM_AGAIN = text(f"""
     RETURNING {RUN_COLUMNS}
 """)  # noqa: S608 (a constant list of columns)
 _BEAT = text(f"""
-    UPDATE run SET heartbeat_at = now() WHERE {GUARD} RETURNING timeout_seconds, cancel_requested_at, caller
+    UPDATE run SET heartbeat_at = now() WHERE {GUARD}
+    RETURNING timeout_seconds, cancel_requested_at, caller, ended_child_id
 """)  # noqa: S608
 _LOCK = text(f"SELECT {RUN_COLUMNS} FROM run WHERE {GUARD} FOR UPDATE")  # noqa: S608
 

@@ -19,7 +19,16 @@ from jobs.engine.moves import Step
 from jobs.engine.states import LIVE, Status
 from jobs.engine.tables import RUN_COLUMNS, Run, run_of, runs_of_rows
 
-__all__ = ["JobInProgress", "NewRun", "Run", "find", "has_live_run", "runs_of", "submit"]
+__all__ = [
+    "JobInProgress",
+    "NewRun",
+    "Run",
+    "add",
+    "find",
+    "has_live_run",
+    "runs_of",
+    "submit",
+]
 
 LINE_SECONDS = 24 * 3600
 _DOCUMENTS = ("payload", "inputs", "metadata", "tags", "retry")
@@ -55,6 +64,12 @@ class NewRun:
     metadata: dict[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     replay_of: UUID | None = None
+    parent_run_id: UUID | None = None
+    continuation_of: UUID | None = None
+    batch_id: UUID | None = None
+    depth: int = 0
+    lineage_depth: int = 0
+    holds_job: bool = True
     traceparent: str = ""
     caller: bool = False
 
@@ -69,14 +84,15 @@ _SUBMIT = text(f"""
     WITH made AS (
         INSERT INTO run (id, job_id, partner, pool, status, holds_job, event_seq, caller, max_attempts, retry,
             priority, concurrency_key, concurrency_limit, payload, inputs, metadata, tags, timeout_seconds,
-            line_seconds, due_at, queued_at, expires_at, replay_of, triggered_by, created_by, traceparent)
-        VALUES (:id, :job_id, :partner, :pool, :status, true, 1, :caller, :max_attempts,
+            line_seconds, due_at, queued_at, expires_at, replay_of, parent_run_id, continuation_of, batch_id,
+            depth, lineage_depth, triggered_by, created_by, traceparent)
+        VALUES (:id, :job_id, :partner, :pool, :status, :holds_job, 1, :caller, :max_attempts,
             CAST(:retry AS jsonb), :priority, :concurrency_key, :concurrency_limit, CAST(:payload AS jsonb),
             CAST(:inputs AS jsonb), CAST(:metadata AS jsonb), CAST(:tags AS jsonb), :timeout_seconds,
             :line_seconds,
             now() + make_interval(secs => :delay_seconds), now(),
-            now() + make_interval(secs => :delay_seconds + :line_seconds), :replay_of,
-            :triggered_by, :created_by, :traceparent)
+            now() + make_interval(secs => :delay_seconds + :line_seconds), :replay_of, :parent_run_id,
+            :continuation_of, :batch_id, :depth, :lineage_depth, :triggered_by, :created_by, :traceparent)
         ON CONFLICT (job_id) WHERE holds_job DO NOTHING
         RETURNING {RUN_COLUMNS}
     ), noted AS (
@@ -116,11 +132,16 @@ def submit(connection: Connection, new: NewRun) -> Run:
     lock(connection, "job", new.job_id)
     if has_live_run(connection, new.job_id):
         raise JobInProgress(new.job_id)
+    run = add(connection, new)
+    return _hand_to_caller(connection, run.id) if new.caller else run
+
+
+def add(connection: Connection, new: NewRun) -> Run:
+    """Put a new run in line beside others of its job; raises JobInProgress when both are to hold it."""
     made = connection.execute(_SUBMIT, _values(new)).mappings().one_or_none()
     if made is None:
         raise JobInProgress(new.job_id)
-    run = run_of(made)
-    return _hand_to_caller(connection, run.id) if new.caller else run
+    return run_of(made)
 
 
 def find(connection: Connection, run_id: UUID) -> Run | None:

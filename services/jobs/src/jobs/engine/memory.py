@@ -23,6 +23,13 @@ MAX_ANNOTATIONS_BYTES = 64 * 1024
 MAX_STATE_KEYS = 1000
 
 
+class CheckpointNotKept(Exception):
+    """The run has no checkpoint of this number, or keeps it no longer."""
+
+    def __init__(self, run_id: UUID, sequence: int) -> None:
+        super().__init__(f"Checkpoint not found: {sequence} of run {run_id}")
+
+
 class TooManyKeys(Exception):
     """The run's state has as many keys as it may have."""
 
@@ -72,6 +79,16 @@ _SAVE = text(f"""
 _LAST = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence DESC LIMIT 1")  # noqa: S608
 _READ = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id AND sequence = :sequence")  # noqa: S608
 _KEPT = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence")  # noqa: S608
+_COPY = text("""
+    WITH kept AS (
+        SELECT source, state FROM checkpoint WHERE run_id = :origin AND sequence = :sequence
+    ), counted AS (
+        UPDATE run SET checkpoint_seq = 1 FROM kept WHERE run.id = :id RETURNING run.id, run.lease
+    )
+    INSERT INTO checkpoint (id, run_id, sequence, lease, source, state)
+    SELECT :checkpoint, counted.id, 1, counted.lease, kept.source, kept.state FROM kept, counted
+    RETURNING id
+""")
 _LIVE = text(_ALIVE)
 _PUT = text(f"""
     INSERT INTO run_state (run_id, key, value)
@@ -129,6 +146,13 @@ def checkpoint(connection: Connection, run_id: UUID, sequence: int) -> Checkpoin
 def checkpoints(connection: Connection, run_id: UUID) -> list[Checkpoint]:
     """Read the checkpoints that are still kept, oldest first."""
     return [Checkpoint(**row) for row in connection.execute(_KEPT, {"id": run_id}).mappings()]
+
+
+def copy_checkpoint(connection: Connection, origin: UUID, sequence: int, run_id: UUID) -> None:
+    """Let a new run begin with a checkpoint of another one as its first; raises CheckpointNotKept."""
+    values = {"origin": origin, "sequence": sequence, "id": run_id, "checkpoint": ids.new_ordered_id()}
+    if connection.execute(_COPY, values).one_or_none() is None:
+        raise CheckpointNotKept(origin, sequence)
 
 
 def document(kept: Checkpoint) -> dict[str, Any]:

@@ -4,6 +4,10 @@ A Step names where runs go, which ones, and what changes with them; its statemen
 there, writes them, notes the event, ends the wait of a run that waited and, when the target is final,
 releases what the runs held and records the deliveries to outputs and to webhooks: all in one statement, for
 one run or many. Where a run may come from is decided by the table in states.py and nowhere else.
+
+Whoever ends a child resumes the parent that awaits it in the same transaction: the child's row is locked
+first, then the parent's. A step that skips locked rows also leaves a child alone whose parent is locked, so
+that sweeps wait for nobody.
 """
 
 from collections.abc import Mapping
@@ -23,9 +27,9 @@ WITH old AS (
     SELECT id, status FROM run
     WHERE {where} AND status = ANY(:sources)
     FOR UPDATE{skip_locked}
-), moved AS (
+){parents}, moved AS (
     UPDATE run SET status = :target, event_seq = run.event_seq + 1{changes}
-    FROM old WHERE run.id = old.id
+    FROM old WHERE run.id = old.id{with_parents}
     RETURNING {columns}, old.status AS old_status
 ), noted AS (
     INSERT INTO run_event (run_id, seq, type, level, data)
@@ -37,7 +41,17 @@ WITH old AS (
 SELECT * FROM moved
 """
 
-_RELEASE = ", holds_job = false, awaits_run_id = NULL, finished_at = now(), ended_by = :by"
+_RELEASE = ", holds_job = false, finished_at = now(), ended_by = :by"
+_WAIT_ANEW = ", ended_child_id = NULL"
+_WAIT_NO_MORE = ", awaits_run_id = NULL, await_expires_at = NULL"
+
+_PARENTS = """, parent AS (
+    SELECT awaits_run_id AS child FROM run WHERE awaits_run_id IN (SELECT id FROM old)
+    FOR UPDATE SKIP LOCKED
+)"""
+_WITH_PARENTS = """ AND (
+        run.parent_run_id IS NULL OR run.id IN (SELECT child FROM parent)
+        OR NOT EXISTS (SELECT FROM run AS awaiting WHERE awaiting.awaits_run_id = run.id))"""
 
 _ENDS_WAIT = """, released AS (
     DELETE FROM wait USING moved WHERE wait.run_id = moved.id
@@ -83,16 +97,42 @@ class Step:
 
     @cached_property
     def statement(self) -> TextClause:
-        changes = (f", {self.changes}" if self.changes else "") + (_RELEASE if self.is_final else "")
+        ends_unheld = self.is_final and self.skips_locked
         return text(
             _STATEMENT.format(
                 where=self.where,
                 skip_locked=" SKIP LOCKED" if self.skips_locked else "",
-                changes=changes,
+                parents=_PARENTS if ends_unheld else "",
+                with_parents=_WITH_PARENTS if ends_unheld else "",
+                changes=self._all_changes(),
                 columns=RUN_COLUMNS,
                 ends=(_ENDS_WAIT if self.ends_waits else "") + (_ENDS if self.is_final else ""),
             )
         )
+
+    def _all_changes(self) -> str:
+        own = f", {self.changes}" if self.changes else ""
+        waits = _WAIT_ANEW if self.target is Status.WAITING else _WAIT_NO_MORE
+        return own + waits + (_RELEASE if self.is_final else "")
+
+
+_AWAITING = "awaits_run_id = ANY(:children)"
+_RESUME = Step(
+    target=Status.QUEUED,
+    where=f"{_AWAITING} AND NOT caller",
+    by="child",
+    origins=frozenset({Status.WAITING}),
+    changes="ended_child_id = run.awaits_run_id, claim_id = NULL, deadline_at = NULL, queued_at = now(),"
+    " due_at = now(), expires_at = now() + make_interval(secs => run.line_seconds)",
+)
+_RESUME_CALLER = Step(
+    target=Status.EXECUTING,
+    where=f"{_AWAITING} AND caller",
+    by="child",
+    origins=frozenset({Status.WAITING}),
+    changes="ended_child_id = run.awaits_run_id, heartbeat_at = now(),"
+    " deadline_at = now() + make_interval(secs => run.timeout_seconds)",
+)
 
 
 def move(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[Run]:
@@ -105,11 +145,16 @@ def move(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[
 def end(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[Run]:
     """End the selected runs: release their jobs and waits, record their outcomes; return those that ended.
 
-    Every way to an end comes through here. Nudge the deliveries after the commit.
+    Every way to an end comes through here, and the parents that await these runs are resumed. Nudge the
+    deliveries and the line after the commit.
     """
     if not step.is_final:
         raise states.IllegalMove(f"{step.target} is not final")
-    return _execute(connection, step, values)
+    ended = _execute(connection, step, values)
+    if children := [run.id for run in ended if run.parent_run_id]:
+        _execute(connection, _RESUME, {"children": children})
+        _execute(connection, _RESUME_CALLER, {"children": children})
+    return ended
 
 
 def _execute(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[Run]:

@@ -45,6 +45,16 @@ _TIME_OUT = Step(
     changes="error_class = 'timeout',"
     " error = format('The attempt ran past its %s seconds', run.timeout_seconds)",
 )
+_TIME_OUT_AWAIT = Step(
+    target=Status.TIMED_OUT,
+    where="""id IN (SELECT id FROM run WHERE await_expires_at <= now()
+                    ORDER BY await_expires_at LIMIT :batch)""",
+    by="await",
+    origins=frozenset({Status.WAITING}),
+    skips_locked=True,
+    level="error",
+    changes="error_class = 'timeout', error = format('Its child %s did not end in time', run.awaits_run_id)",
+)
 _CANCEL_BY_FORCE = Step(
     target=Status.CANCELED,
     where="""id IN (SELECT id FROM run WHERE status IN ('executing', 'waiting')
@@ -92,9 +102,17 @@ _REQUEUE = Step(
     f" expires_at = now() + make_interval(secs => {_DELAY} + run.line_seconds)",
 )
 _CRASH = Step(
-    target=Status.CRASHED, where=_THESE, by="silence", origins=_EXECUTING, changes=_LOST, level="error"
+    target=Status.CRASHED,
+    where=_THESE,
+    by="silence",
+    origins=_EXECUTING,
+    skips_locked=True,
+    changes=_LOST,
+    level="error",
 )
-_CANCEL_SILENT = Step(target=Status.CANCELED, where=_THESE, by="cancel", origins=_EXECUTING)
+_CANCEL_SILENT = Step(
+    target=Status.CANCELED, where=_THESE, by="cancel", origins=_EXECUTING, skips_locked=True
+)
 
 
 def wake(connection: Connection) -> list[Run]:
@@ -116,6 +134,11 @@ def end_waits(connection: Connection) -> list[Run]:
     """End runs whose event did not come in the time they waited for it."""
     overdue = list(connection.execute(_OVERDUE, {"batch": BATCH}).scalars())
     return moves.end(connection, _END_WAIT, {"ids": overdue}) if overdue else []
+
+
+def time_out_awaits(connection: Connection) -> list[Run]:
+    """End parents whose child did not end in the time they were ready to wait; the child lives on."""
+    return moves.end(connection, _TIME_OUT_AWAIT, {"batch": BATCH})
 
 
 def cancel_by_force(connection: Connection, grace_seconds: float) -> list[Run]:

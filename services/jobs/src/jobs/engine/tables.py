@@ -51,12 +51,13 @@ class Run:
     expires_at: datetime
     finished_at: datetime | None
     cancel_requested_at: datetime | None
-    ended_by: str | None  # complete, fail, cancel, silence, time, wait, line, turns
+    ended_by: str | None  # complete, fail, cancel, silence, time, wait, await, line, turns
     failed_lease: int | None  # the lease whose failure scheduled the attempt at hand
     turns_lost: int  # turns in a row that nobody claimed
     event_seq: int
     parent_run_id: UUID | None
     awaits_run_id: UUID | None
+    ended_child_id: UUID | None  # the child whose end resumed it last
     continuation_of: UUID | None
     replay_of: UUID | None
     lineage_depth: int

@@ -92,6 +92,7 @@ _GIVE = Step(
     target=Status.DEQUEUED,
     where="id = ANY(:ids)",
     by="turn",
+    skips_locked=True,
     changes="lease = run.lease + 1, pushed_at = now()",
 )
 

@@ -11,7 +11,7 @@ from common.clock import rfc3339
 from jobs.engine import retry
 from jobs.engine.journal import OWN_TYPES
 from jobs.engine.outputs import Output
-from jobs.engine.states import Status
+from jobs.engine.states import FINAL, Status
 from jobs.engine.tables import Event, Run
 
 _ALWAYS = ("status", "attempt", "payload", "priority", "triggered_by", "created_by")
@@ -152,13 +152,26 @@ class KeptValueSchema(Schema):
     updated_at = fields.Str(required=True)
 
 
-class ReceivedEventSchema(Schema):
-    """An event a run waited for. `trigger_id` is the wait's; `received_at` when the run received it."""
+class EndedChildSchema(Schema):
+    """How an awaited child ended."""
 
-    event_key = fields.Str(required=True, metadata={"example": "approval:42"})
-    trigger_id = fields.UUID(required=True)
-    payload = fields.Raw(required=True, allow_none=True, metadata={"example": {"approved": True}})
-    received_at = fields.Str(required=True)
+    id = fields.UUID(required=True)
+    status = fields.Str(required=True, metadata={"enum": [status.value for status in Status if status in FINAL]})
+    result = fields.Raw(required=True, allow_none=True)
+    error = fields.Str(required=True, allow_none=True)
+
+
+class AwaitedSchema(Schema):
+    """What a run waited for and got: an event, or else the end of a `child`.
+
+    `trigger_id` is the wait's; `received_at` is when the run received the event.
+    """
+
+    event_key = fields.Str(metadata={"example": "approval:42"})
+    trigger_id = fields.UUID()
+    payload = fields.Raw(allow_none=True, metadata={"example": {"approved": True}})
+    received_at = fields.Str()
+    child = fields.Nested(EndedChildSchema)
 
 
 def run_document(run: Run) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from common.database import transaction
 from common.idempotency import once
 from common.sealing import CannotUnseal
 from jobs.api.sdk.callers import CLAIMS, FENCE, WORKS, Caller, caller_of, own_run_only, run_once
-from jobs.api.sdk.documents import ReceivedEventSchema, RunSchema, run_document
+from jobs.api.sdk.documents import AwaitedSchema, RunSchema, run_document
 from jobs.api.sdk.fields import AnyJson, Body, Flag, at_most, size_bytes
 from jobs.api.sdk.journal import ProgressSchema, reached
 from jobs.api.sdk.secrets import run_secrets, secrets_of
-from jobs.engine import journal, leases, memory, receipts
+from jobs.engine import family, journal, leases, memory, receipts
 from jobs.engine.fence import RunRefused
 from jobs.engine.leases import Beat, Failure, WorkOrder
 from jobs.engine.redaction import redact, secrets_in
@@ -85,7 +85,7 @@ class ClaimedSchema(Schema):
     attempt = fields.Int(required=True)
     payload = fields.Raw(required=True)
     last_checkpoint = fields.Raw(allow_none=True)
-    event = fields.Nested(ReceivedEventSchema, required=True, allow_none=True)
+    event = fields.Nested(AwaitedSchema, required=True, allow_none=True)
 
 
 class BeatSchema(Schema):
@@ -98,7 +98,7 @@ class BeatSchema(Schema):
     cancel_requested = fields.Bool(required=True)
     expires_at = fields.Str(required=True)
     run_token = fields.Str()
-    event = fields.Nested(ReceivedEventSchema)
+    event = fields.Nested(AwaitedSchema)
 
 
 @blp.route("/claim", methods=["POST"])
@@ -119,14 +119,18 @@ def claim(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
         run = _claimed(connection, caller, body)
         order = services().work_order(connection, run)
         checkpoint = memory.last_checkpoint(connection, run.id)
-        received = receipts.for_claim(connection, run.id, run.lease)
+        event = _event(connection, run)
     run_secrets().remember(run.id, run.lease, secrets_in(order.payload))
     services().nudge.run(run.id)
     services().nudge.line()  # there is room for another turn
-    return _claim_answer(run, order) | {
-        "last_checkpoint": checkpoint and memory.document(checkpoint),
-        "event": received and receipts.document(received),
-    }
+    kept = checkpoint and memory.document(checkpoint)
+    return _claim_answer(run, order) | {"last_checkpoint": kept, "event": event}
+
+
+def _event(connection: Connection, run: Run) -> dict[str, Any] | None:
+    """What brought a waiting run back: an event, or the end of a child."""
+    received = receipts.for_claim(connection, run.id, run.lease)
+    return receipts.document(received) if received else family.ended_child(connection, run.ended_child_id)
 
 
 def _claimed(connection: Connection, caller: Caller, body: Mapping[str, Any]) -> Run:
@@ -180,9 +184,13 @@ def heartbeat(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
             secrets = secrets_of(connection, caller.run, caller.lease)
             journal.progress(connection, caller.run, caller.lease, reached(body["progress"], secrets))
         renewed = leases.held(connection, caller.run, caller.lease) if _is_near_end(caller, beat) else None
-        received = receipts.for_heartbeat(connection, caller.run) if beat.caller else None
-    event = {"event": receipts.document(received)} if received else {}
-    return _beat_answer(caller, beat, renewed) | event
+        event = _event_of_caller(connection, caller, beat)
+    return _beat_answer(caller, beat, renewed) | ({"event": event} if event else {})
+
+
+def _event_of_caller(connection: Connection, caller: Caller, beat: Beat) -> dict[str, Any] | None:
+    received = receipts.for_heartbeat(connection, caller.run) if beat.caller else None
+    return receipts.document(received) if received else family.ended_child(connection, beat.ended_child_id)
 
 
 def _is_near_end(caller: Caller, beat: Beat) -> bool:
