@@ -186,3 +186,46 @@ def test_cancelling_an_executing_run_asks_its_executor(door: Any, uploaded: Uplo
     assert door.post(f"/api/v1/jobs/{job}/cancel").get_json()["status"] == "executing"
     asked = rows("SELECT cancel_requested_at IS NOT NULL AS asked FROM run WHERE id = :run", run=run)
     assert asked == [{"asked": True}]
+
+
+def test_a_start_may_give_tags_a_priority_and_a_concurrency_key(
+    door: Any, uploaded: Uploaded, rows: Any
+) -> None:
+    body = {"tags": ["a", "b"], "priority": 0, "concurrencyKey": "k", "concurrencyLimit": 3, "executor": None}
+    run = start(door, uploaded(), body).get_json()["runUid"]
+    columns = "tags, priority, concurrency_key, concurrency_limit"
+    [kept] = rows(f"SELECT {columns} FROM run WHERE id = :run", run=run)
+    assert kept == {"tags": ["a", "b"], "priority": 0, "concurrency_key": "k", "concurrency_limit": 3}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("executor", "me"),
+        ("tags", "a"),
+        ("tags", ["a"] * 21),
+        ("tags", [""]),
+        ("tags", ["x" * 65]),
+        ("tags", [5]),
+        ("tags", ["a\0"]),
+        ("priority", 11),
+        ("priority", -1),
+        ("priority", 1.5),
+        ("priority", True),
+        ("priority", "5"),
+        ("concurrencyKey", ""),
+        ("concurrencyKey", "x" * 257),
+        ("concurrencyKey", 5),
+        ("concurrencyLimit", 0),
+        ("concurrencyLimit", 1001),
+        ("concurrencyLimit", True),
+    ],
+)
+def test_a_faulty_option_of_a_start_is_a_400_that_names_it(
+    door: Any, uploaded: Uploaded, rows: Any, field: str, value: Any
+) -> None:
+    job = uploaded()
+    answer = start(door, job, {field: value})
+    assert (answer.status_code, answer.get_json()["type"]) == (400, "/problems/invalid-input")
+    assert list(answer.get_json()["details"]) == [field]
+    assert rows("SELECT 1 FROM run WHERE job_id = :job", job=job) == []

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, text
 from common import ids
 from common.objects import ObjectStore, StoredObject
 from jobs.assessments import rules
+from jobs.assessments.options import StartOptions
 from jobs.assessments.rules import Facts
 from jobs.assessments.shape import JobRequest
 from jobs.assessments.tables import Creator, Job
@@ -140,12 +142,13 @@ def _job_values(uid: UUID, request: JobRequest, enabled: EnabledBundle, creator:
     version = enabled.version
     labels = {"tenant": request.tenant, "schoolYear": request.school_year, "bundle": version.key}
     snapshot = {"version": version.number, "metadata": version.metadata, "warnings": list(version.warnings)}
+    spec = {"labels": labels, "bundle": snapshot, "files_of": str(request.files_of or uid)}
     return {
         "uid": uid,
         "partner": request.partner,
         "kind": version.kind,
         "bundle_version_id": version.id,
-        "spec": json.dumps({"labels": labels, "bundle": snapshot}),
+        "spec": json.dumps(spec),
         "created_by_kind": creator.kind,
         "created_by_issuer": creator.issuer,
         "created_by_client_id": creator.client_id,
@@ -186,6 +189,7 @@ def job_of(row: Any) -> Job:
         student_id_name=row.student_id_name,
         params=row.params,
         files=row.files,
+        files_of=UUID(row.spec.get("files_of", str(row.uid))),
         ods_id=row.ods_id,
         sends_to_ods=row.sends_to_ods,
         match_rate=row.match_rate,
@@ -237,7 +241,7 @@ def start(
     *,
     created_by: str,
     timeout_seconds: int,
-    caller: bool = False,
+    options: StartOptions,
 ) -> Run:
     """Put a run of the job in line, or into its caller's hands; raises engine.line.JobInProgress."""
     new = NewRun(
@@ -247,6 +251,6 @@ def start(
         inputs=inputs,
         timeout_seconds=timeout_seconds,
         created_by=created_by,
-        caller=caller,
+        **asdict(options),
     )
     return submit(connection, new)

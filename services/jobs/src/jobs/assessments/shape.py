@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 MAX_ENTRIES = 200
 MAX_NAME_LENGTH = 256
@@ -25,7 +26,10 @@ class ShapeFaults(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """What a client asks for. `files` maps an input's key to the client's file name; nulls are left out."""
+    """What a client asks for. `files` maps an input's key to the client's file name; nulls are left out.
+
+    `files_of`: the job they were uploaded for, where it is another one.
+    """
 
     partner: str
     tenant: str
@@ -33,6 +37,7 @@ class JobRequest:
     school_year: str
     files: Mapping[str, str]
     params: Mapping[str, Any]
+    files_of: UUID | None = None
 
 
 def read_job(body: object) -> JobRequest:
@@ -88,15 +93,20 @@ def _entry_faults(field: str, entries: dict[str, Any]) -> list[str]:
         return [f"{field} must have at most {MAX_ENTRIES} entries"]
     for key, value in entries.items():
         faults = _bounds(f"each key of {field}", key)
-        if isinstance(value, str) and _UNSTORABLE.search(value):
+        if isinstance(value, str) and not is_storable(value):
             faults = [f"{field} must not hold NUL characters or lone surrogates"]
         if faults:
             return faults
     return []
 
 
+def is_storable(text: str) -> bool:
+    """Tell whether PostgreSQL can keep a text."""
+    return not _UNSTORABLE.search(text)
+
+
 def _bounds(what: str, text: str) -> list[str]:
-    if _UNSTORABLE.search(text):
+    if not is_storable(text):
         return [f"{what} must not hold NUL characters or lone surrogates"]
     if len(text) > MAX_NAME_LENGTH:
         return [f"{what} must have at most {MAX_NAME_LENGTH} characters"]

@@ -23,7 +23,10 @@ class Creator:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job and its assessment. `metadata` is the bundle's, as it was when the job was created."""
+    """A job and its assessment. `metadata` is the bundle's, as it was when the job was created.
+
+    `files_of` is the job its files were uploaded for: itself, or the job of the run it was spawned by.
+    """
 
     uid: UUID
     partner: str
@@ -38,6 +41,7 @@ class Job:
     student_id_name: str | None
     params: Mapping[str, Any]
     files: Mapping[str, str]
+    files_of: UUID
     ods_id: int | None
     sends_to_ods: bool
     match_rate: float
@@ -46,6 +50,6 @@ class Job:
 
     def object_key(self, key: str) -> str:
         """Name the object an input is uploaded to. The client's file name is only a hint in it."""
-        place = f"inputs/{self.partner}/{self.tenant}/{self.school_year}/{self.uid}"
+        place = f"inputs/{self.partner}/{self.tenant}/{self.school_year}/{self.files_of}"
         name = _NOT_IN_OBJECT_NAMES.sub("_", self.files[key])[-_OBJECT_NAME_LENGTH:].lstrip(".")
         return f"{place}/{key}/{name or 'file'}"

@@ -34,6 +34,26 @@ class StartBody(Schema):
     """How a job is to be run."""
 
     executor = fields.Str(metadata={"enum": ["caller"], "description": "`caller`: you do the work yourself"})
+    tags = fields.List(
+        fields.Str(),
+        metadata={
+            "maxItems": 20,
+            "description": "words to find the run by, up to 64 characters each",
+            "example": ["nightly"],
+        },
+    )
+    priority = fields.Int(
+        metadata={"minimum": 0, "maximum": 10, "description": "5; orders your own runs, higher ones first"}
+    )
+    concurrencyKey = fields.Str(  # noqa: N815
+        metadata={
+            "description": "names what not many runs of a partner may use at a time",
+            "example": "district-17",
+        }
+    )
+    concurrencyLimit = fields.Int(  # noqa: N815
+        metadata={"minimum": 1, "maximum": 1000, "description": "1; how many of the key may be at work"}
+    )
 
 
 class Created(Schema):

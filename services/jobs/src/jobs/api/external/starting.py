@@ -7,11 +7,10 @@ from common.api import Blueprint, current_principal
 from common.clock import rfc3339
 from common.database import transaction
 from common.idempotency import once
-from common.problems import bad_request
 from jobs.api.external import schemas
 from jobs.api.external.bodies import optional_json_body
 from jobs.api.external.callers import creator, job_uid
-from jobs.assessments import jobs
+from jobs.assessments import jobs, options
 from jobs.assessments.status import current_run
 from jobs.engine import family, line
 from jobs.engine.states import Status
@@ -20,7 +19,6 @@ from jobs.services import services
 
 blp = Blueprint("starting", __name__, url_prefix="/api/v1/jobs", faulty_status=400, tag="Jobs")
 _NO_JOB = "Job not found: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11"
-CALLER = "caller"
 
 
 @blp.route("/<uid>/start", methods=["POST"])
@@ -38,10 +36,10 @@ def start_job(uid: str) -> Any:
     A job whose last run ended may be started again. With `{"executor": "caller"}` the run is not queued:
     the answer has a run token, and you do the work through the executor API.
     """
-    job_id, by_caller = job_uid(uid), _wants_caller(optional_json_body())
+    job_id, asked = job_uid(uid), options.read_start(optional_json_body())
     with transaction(services().engine) as connection:
         job = jobs.get_visible(connection, job_id, current_principal().partners)
-    if by_caller and job.sends_to_ods:
+    if asked.caller and job.sends_to_ods:
         raise jobs.CallerCannotSend(job.uid)
     inputs = jobs.inputs_of(job, jobs.look_up_files(services().store, job))
     with transaction(services().engine) as connection:
@@ -53,7 +51,7 @@ def start_job(uid: str) -> Any:
                 inputs,
                 created_by=creator().client_id,
                 timeout_seconds=services().settings.run_timeout_seconds,
-                caller=by_caller,
+                options=asked,
             )
             return str(run.id)
 
@@ -62,14 +60,6 @@ def start_job(uid: str) -> Any:
         raise line.JobInProgress(job.uid)
     services().nudge.line()
     return _started(run), {"Location": f"/v1/runs/{run.id}"}
-
-
-def _wants_caller(body: object) -> bool:
-    executor = body.get("executor") if isinstance(body, dict) else None
-    if executor not in (None, CALLER):
-        message = f'executor must be "{CALLER}"'
-        raise bad_request(message, "invalid-input", details={"executor": [message]})
-    return executor == CALLER
 
 
 def _started(run: Run) -> dict[str, Any]:
@@ -87,17 +77,23 @@ def _started(run: Run) -> dict[str, Any]:
 @blp.refuses(409, "Job is not in progress: 0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11", "job-not-running")
 @blp.response(202, schemas.Started)
 def cancel_job(uid: str) -> Any:
-    """Stop the job's live run: at once when nobody works on it, else as soon as its executor hears of it."""
+    """Stop the job's live runs and what they spawned.
+
+    At once where nobody works on them, else as soon as their executor hears of it.
+    """
     with transaction(services().engine) as connection:
         job = jobs.get_visible(connection, job_uid(uid), current_principal().partners)
-        run = current_run(line.runs_of(connection, [job.uid])[job.uid])
-        if run is None or run.is_final:
+        runs = line.runs_of(connection, [job.uid])[job.uid]
+        current = current_run(runs)
+        if current is None or current.is_final:
             raise jobs.JobNotRunning(job.uid)
-        run = family.request_cancel(connection, run.id)
+        canceled = family.cancel(connection, [each.id for each in runs if not each.is_final])
+        [run] = [each for each in canceled if each.id == current.id]
         if run.is_final and run.status is not Status.CANCELED:  # it ended while we looked
             raise jobs.JobNotRunning(job.uid)
     services().nudge.run(run.id)
     services().nudge.deliveries()
+    services().nudge.line()  # a parent that awaited it goes on
     return _canceled(run), {"Location": f"/v1/runs/{run.id}"}
 
 
