@@ -18,9 +18,18 @@ from jobs.catalog.mappings import MappingFaulty, MappingNotListed
 from jobs.catalog.provisioning import CredentialsMissing, TenantMissing
 from jobs.catalog.rosters import PlaceUnknown, RosterFaulty
 from jobs.deliveries.webhooks import TooManyWebhooks, WebhookNotFound
-from jobs.engine.fence import ClaimRefused, LeaseIsStale, RunIsFinal, RunIsNotExecuting, RunNotFound
+from jobs.engine.family import CannotReplay, TooDeep
+from jobs.engine.fence import (
+    CancelRequested,
+    ClaimRefused,
+    LeaseIsStale,
+    RunIsFinal,
+    RunIsNotExecuting,
+    RunNotFound,
+)
 from jobs.engine.journal import BudgetSpent
 from jobs.engine.line import JobInProgress
+from jobs.engine.memory import CheckpointNotKept
 from jobs.engine.outputs import TooManyOutputs
 from jobs.engine.schemas import SchemaUnusable, ValueBreaksSchema
 from jobs.engine.signals import KeyIsWaitedFor
@@ -79,4 +88,8 @@ PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     TooManyWebhooks: lambda error: bad_request(str(error), "too-many-webhooks"),
     KeyIsWaitedFor: lambda error: conflict(str(error), "event-key-taken"),
     ClaimRefused: lambda error: conflict(str(error), "claim-refused"),
+    CancelRequested: lambda error: conflict(str(error), "cancel-requested"),
+    TooDeep: lambda error: bad_request(str(error), "limit-exceeded"),
+    CannotReplay: lambda error: conflict(str(error), "cannot-replay"),
+    CheckpointNotKept: lambda error: not_found(str(error), "checkpoint-not-found"),
 }

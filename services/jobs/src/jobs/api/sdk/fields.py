@@ -28,7 +28,7 @@ class Number(fields.Field[float]):
     """A JSON number."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, metadata={"type": "number"})
+        super().__init__(**{**options, "metadata": {"type": "number", **options.get("metadata", {})}})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -42,7 +42,7 @@ class Whole(fields.Field[int]):
     """A whole JSON number, also written `5.0`."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, metadata={"type": "integer"})
+        super().__init__(**{**options, "metadata": {"type": "integer", **options.get("metadata", {})}})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -73,6 +73,18 @@ class AnyJson(fields.Field[Any]):
         except ValueError:
             raise ValidationError(NOT_A_NUMBER) from None
         return value
+
+
+class JsonObject(AnyJson):
+    """A JSON object with any members."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "metadata": {"type": "object", **options.get("metadata", {})}})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValidationError("Not a valid mapping type.")
+        return super()._deserialize(value, attr, data)
 
 
 def within(minimum: float, maximum: float) -> validate.Range:

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 
 FAMILY = """
 ALTER TABLE run ADD COLUMN await_expires_at timestamptz;
