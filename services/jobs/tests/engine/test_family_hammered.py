@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-from common.database import transaction
+from common.database import Unavailable, transaction
 from jobs.engine import family, leases, sweeps, turns
 from jobs.engine.family import Child, TooDeep
 from jobs.engine.fence import RunIsFinal, RunRefused
@@ -189,3 +189,22 @@ def test_a_run_that_somebody_is_writing_gets_its_turn_later(bench: Any) -> None:
         writing.execute(text("SELECT FROM run WHERE id = :id FOR UPDATE"), {"id": run.id})
         assert [given.id for given in bench.dequeue()] == [other.id]
     assert [given.id for given in bench.dequeue()] == [run.id]
+
+
+def test_a_deadlock_all_the_same_would_be_told_as_unavailable(bench: Any) -> None:
+    first, second = bench.submit().id, bench.submit().id
+    together = threading.Barrier(2)
+
+    def lock_both(order: tuple[UUID, UUID]) -> bool:
+        try:
+            with transaction(bench.engine) as connection:
+                for place, run_id in enumerate(order):
+                    connection.execute(text("SELECT FROM run WHERE id = :id FOR UPDATE"), {"id": run_id})
+                    if place == 0:
+                        together.wait(timeout=30)
+        except Unavailable:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(lock_both, [(first, second), (second, first)])) == [False, True]
