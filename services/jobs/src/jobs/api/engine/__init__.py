@@ -1,4 +1,4 @@
-"""The engine to clients: runs as they watch them and act on them, events, webhooks (executor-api.md §2, §3)."""
+"""The engine to clients: runs to watch and act on, events, webhooks (executor-api.md §2, §3)."""
 
 from jobs.api.engine import acting, events, runs, webhooks
 

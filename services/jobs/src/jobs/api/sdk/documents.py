@@ -156,7 +156,9 @@ class EndedChildSchema(Schema):
     """How an awaited child ended."""
 
     id = fields.UUID(required=True)
-    status = fields.Str(required=True, metadata={"enum": [status.value for status in Status if status in FINAL]})
+    status = fields.Str(
+        required=True, metadata={"enum": [status.value for status in Status if status in FINAL]}
+    )
     result = fields.Raw(required=True, allow_none=True)
     error = fields.Str(required=True, allow_none=True)
 
