@@ -15,7 +15,8 @@ PACKAGES = ("gateway", "issuer", "jobs", "outputs", "executor")
 HEAD = """\
 # Every setting of every process, written by `make env-example`. Secrets may also be given as NAME_FILE,
 # the path of a file that holds the value. Settings that are not commented out are required. Every web
-# process also reads HOST, PORT, METRICS_PORT, WEB_WORKERS and WEB_THREADS; the local stack sets them all.
+# process also reads HOST, PORT, METRICS_PORT, WEB_WORKERS, WEB_THREADS, WEB_WORKER_CLASS and WEB_CONNECTIONS;
+# the local stack sets them all.
 """
 
 

@@ -25,7 +25,13 @@ _KINDS = {
     "service": "the signature of one of our services",
 }
 _UNAVAILABLE = {"service-unavailable": "A part we depend on is not answering. Try again."}
-_HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+_HEADERS = {
+    401: "WWW-Authenticate",
+    403: "WWW-Authenticate",
+    405: "Allow",
+    429: "Retry-After",
+    503: "Retry-After",
+}
 Json = dict[str, Any]
 View = Callable[..., Any]
 Refusal = tuple[int, str, str]  # status, sentence, rule

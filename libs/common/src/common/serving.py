@@ -12,12 +12,14 @@ from typing import Any
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="taxiway-metrics-"))
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ['PORT']}"
-worker_class = "gthread"
+worker_class = os.environ.get("WEB_WORKER_CLASS", "gthread")
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "16"))
+worker_connections = int(os.environ.get("WEB_CONNECTIONS", "1000"))  # gevent's; gthread has its threads
 timeout = 60
 graceful_timeout = 20
-keepalive = 75
+# Under gevent each connection carries one live stream; an idle one would only delay the end of the process.
+keepalive = 0 if worker_class == "gevent" else 75
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16380
