@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "api"
-SERVICES = ("gateway", "issuer", "jobs", "outputs")
+SERVICES = ("gateway", "issuer", "jobs", "jobs-watch", "outputs")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SOME_UID = "00000000-0000-4000-8000-000000000000"
 _TOKEN_ENDPOINT = re.compile(r".*/(token|token/introspect|revoke)")

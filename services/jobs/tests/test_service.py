@@ -11,12 +11,17 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from common import settings
-from jobs.config import CourierSettings, DispatcherSettings, JobsSettings
+from jobs.config import CourierSettings, DispatcherSettings, JobsSettings, WatchSettings
 from jobs.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROCESSES = {"jobs": JobsSettings, "dispatcher": DispatcherSettings, "courier": CourierSettings}
+PROCESSES = {
+    "jobs": JobsSettings,
+    "jobs-watch": WatchSettings,
+    "dispatcher": DispatcherSettings,
+    "courier": CourierSettings,
+}
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -72,6 +77,6 @@ def test_every_error_of_the_table_has_a_sentence_of_its_own() -> None:
 
 def test_importing_the_doors_opens_no_connection() -> None:
     refuse = "import socket; socket.socket.connect = None"
-    doors = "import jobs.wsgi, jobs.cli, jobs.dispatcher, jobs.courier"
+    doors = "import jobs.wsgi, jobs.watch, jobs.cli, jobs.dispatcher, jobs.courier"
     done = subprocess.run([sys.executable, "-c", f"{refuse}; {doors}"], timeout=60, check=False, env={})
     assert done.returncode == 0

@@ -63,6 +63,42 @@ class CourierSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchSettings:
+    """What `jobs.watch` reads; gunicorn's own are in common.serving."""
+
+    database_url: str = setting("DATABASE_URL", "PostgreSQL, role jobs")
+    redis_url: str = setting("REDIS_URL", "Redis or Valkey that carries the nudges")
+    signature_keys: Mapping[str, bytes] = setting(
+        "SIGNATURE_KEYS", "kid:hex keys with which the gateway signs callers", parse=keyring
+    )
+    streams_per_principal: int = setting(
+        "STREAMS_PER_PRINCIPAL",
+        "streams one caller may have open in one process",
+        parse=whole(1, 1_000_000),
+        default=100,
+    )
+    comment_seconds: float = setting(
+        "COMMENT_SECONDS",
+        "silence after which a stream sends a comment",
+        parse=seconds(0.1, 30),
+        default=15.0,
+    )
+    client_silence_seconds: float = setting(
+        "CLIENT_SILENCE_SECONDS",
+        "how long a client may take nothing of what is sent to it",
+        parse=seconds(0.5, 600),
+        default=30.0,
+    )
+    tick_seconds: float = setting(
+        "TICK_SECONDS",
+        "the longest an event waits for when no nudge came",
+        parse=seconds(0.05, 60),
+        default=1.0,
+    )
+    log_level: str = setting("LOG_LEVEL", "debug, info, warning or error", default="info")
+
+
+@dataclass(frozen=True, kw_only=True)
 class MigrationSettings:
     """What `alembic` reads."""
 

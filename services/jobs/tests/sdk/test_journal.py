@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from jobs.api.sdk.secrets import REMEMBERED, RunSecrets
+from jobs.engine.journal import OWN_TYPES
 
 
 def events(rows: Any, executor: Any) -> list[Any]:
@@ -40,9 +41,10 @@ def test_five_hundred_lines_are_kept_in_order(executing: Any, rows: Any) -> None
     assert [event["data"]["message"] for event in events(rows, executor)] == [str(n) for n in range(500)]
 
 
-def test_a_line_cannot_pose_as_the_engines_own_history(executing: Any, rows: Any) -> None:
+@pytest.mark.parametrize("type", sorted(OWN_TYPES))
+def test_a_line_cannot_pose_as_the_engines_own_history(executing: Any, rows: Any, type: str) -> None:
     executor = executing()
-    executor.post("log", {"message": "x", "type": "status", "data": {"to": "completed"}})
+    executor.post("log", {"message": "x", "type": type, "data": {"to": "completed"}})
     assert [event["type"] for event in events(rows, executor)] == ["log"]
 
 

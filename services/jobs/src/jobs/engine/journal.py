@@ -29,8 +29,8 @@ LEVELS: Mapping[str, int] = {
     "fatal": 6,
     "critical": 6,
 }
-# What no log line may pose as.
-OWN_TYPES = frozenset({"status", "cancel", "progress", "usage", "tool_call", "resources", "stream"})
+# What no log line may pose as; `end` is a live stream's own.
+OWN_TYPES = frozenset({"status", "cancel", "progress", "usage", "tool_call", "resources", "stream", "end"})
 
 
 class BudgetSpent(Exception):

@@ -10,10 +10,11 @@ from common.api import Blueprint
 from common.database import transaction
 from jobs.api.engine import callers, documents
 from jobs.api.engine.callers import OF_A_RUN, READS
+from jobs.api.events import event_document
 from jobs.api.external import queries
 from jobs.api.external.conditional import answer
 from jobs.api.external.schemas import query
-from jobs.api.sdk.documents import RunSchema, event_document, output_document, own_document
+from jobs.api.sdk.documents import RunSchema, output_document, own_document
 from jobs.engine import memory, watching
 from jobs.engine.journal import LEVELS, OWN_TYPES
 from jobs.engine.redaction import redact

@@ -9,7 +9,6 @@ from marshmallow import Schema, fields
 
 from common.clock import rfc3339
 from jobs.engine import retry
-from jobs.engine.journal import OWN_TYPES
 from jobs.engine.outputs import Output
 from jobs.engine.states import FINAL, Status
 from jobs.engine.tables import Event, Run
@@ -221,21 +220,6 @@ def _trace(run: Run) -> Mapping[str, int]:
 
 def _ms(begin: datetime | None, end: datetime | None) -> int:
     return max(0, round((end - begin).total_seconds() * 1000)) if begin and end else 0
-
-
-def event_document(event: Event) -> dict[str, Any]:
-    """Write an event; logs have `message` and `data`, progress has its own members as `data`."""
-    rest = dict(event.data)
-    document = {
-        "id": event.seq,
-        "run_id": str(event.run_id),
-        "type": event.type,
-        "level": event.level,
-        "message": str(rest.pop("message", "")),
-        "created_at": rfc3339(event.at),
-    }
-    data = (rest or None) if event.type in OWN_TYPES else rest.get("data")
-    return document if data is None else {**document, "data": data}
 
 
 def own_document(event: Event) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from common.api import Blueprint
 from common.database import transaction
 from common.idempotency import once
+from jobs.api.events import event_document
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only
-from jobs.api.sdk.documents import EventSchema, event_document
+from jobs.api.sdk.documents import EventSchema
 from jobs.api.sdk.fields import AnyJson, Body, Flag, Number, at_most, size_bytes, within
 from jobs.api.sdk.secrets import secrets_of
 from jobs.engine import journal
