@@ -33,7 +33,7 @@ ERRORS: ErrorTable = {
     access.RuleExists: lambda _: problems.rule_exists(),
     access.RightsMix: lambda error: problems.rights_mix(error.partner),
 }
-TARGETS = ("jobs", "outputs", "issuer", routes.GATEWAY)
+TARGETS = ("jobs", "jobs-watch", "outputs", "issuer", routes.GATEWAY)
 
 
 def build_services(settings: Settings, clock: Clock) -> Services:
@@ -46,7 +46,11 @@ def build_services(settings: Settings, clock: Clock) -> Services:
     admission = Admission(
         table=routes.load(Path(settings.routes_file), TARGETS).of(settings.upstreams),
         issuers=believed(settings, http, clock),
-        signing={"jobs": settings.jobs_signing_key, "outputs": settings.outputs_signing_key},
+        signing={
+            "jobs": settings.jobs_signing_key,
+            "jobs-watch": settings.jobs_signing_key,  # one service, one schema: one receiver
+            "outputs": settings.outputs_signing_key,
+        },
         verdicts=Verdicts(),
         revocations=Revocations(engine, settings.own_issuer, clock),
         clock=clock,

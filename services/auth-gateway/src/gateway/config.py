@@ -30,12 +30,15 @@ class Settings:
         "ISSUER_URL", "our own issuer among OAUTH2_ISSUER: only its roles are honoured", default=""
     )
     jobs_url: str = setting("JOBS_URL", "the jobs service", parse=url)
+    jobs_watch_url: str = setting(
+        "JOBS_WATCH_URL", "jobs-watch, which serves live streams; none without it", parse=url, default=""
+    )
     outputs_url: str = setting("OUTPUTS_URL", "the outputs service", parse=url)
     issuer_upstream_url: str = setting(
         "ISSUER_UPSTREAM_URL", "our issuer, relayed under /realms and the like", parse=url, default=""
     )
     jobs_signing_key: Mapping[str, bytes] = setting(
-        "JOBS_SIGNING_KEY", "signs what goes to jobs, kid:hex", parse=keyring
+        "JOBS_SIGNING_KEY", "signs what goes to jobs and jobs-watch, kid:hex", parse=keyring
     )
     outputs_signing_key: Mapping[str, bytes] = setting(
         "OUTPUTS_SIGNING_KEY", "signs what goes to outputs, kid:hex", parse=keyring
@@ -54,8 +57,13 @@ class Settings:
 
     @property
     def upstreams(self) -> dict[str, str]:
-        """The services to forward to; the issuer only where it runs."""
-        urls = {"jobs": self.jobs_url, "outputs": self.outputs_url, "issuer": self.issuer_upstream_url}
+        """The services to forward to; jobs-watch and the issuer only where they run."""
+        urls = {
+            "jobs": self.jobs_url,
+            "jobs-watch": self.jobs_watch_url,
+            "outputs": self.outputs_url,
+            "issuer": self.issuer_upstream_url,
+        }
         return {name: address for name, address in urls.items() if address}
 
 

@@ -70,7 +70,7 @@ class Door:
         )
         self.verdicts = Verdicts()
         self.admission = Admission(
-            table=routes.load(self.routes_file, ("jobs", "outputs", "issuer", "gateway")),
+            table=routes.load(self.routes_file, ("jobs", "jobs-watch", "outputs", "issuer", "gateway")),
             issuers={**client_issuers, tokens.RUN_ISSUER: runs},
             signing=SIGNING,
             verdicts=self.verdicts,

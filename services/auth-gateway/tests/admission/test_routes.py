@@ -8,7 +8,7 @@ from gateway import app as gateway_app
 from gateway import routes
 from issuer import app as issuer_app
 
-TARGETS = ("jobs", "outputs", "issuer", "gateway")
+TARGETS = ("jobs", "jobs-watch", "outputs", "issuer", "gateway")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,9 @@ def test_a_route_cannot_be_written_that_leads_to_internal(tmp_path: Path) -> Non
         ("POST", "/sdk/v1/runs/1/output-sets/2/seal", "outputs", ("run",)),
         ("POST", "/sdk/v1/runs/1/claim", "jobs", ("run",)),
         ("GET", "/v1/runs", "jobs", ("client", "api-key")),
+        ("GET", "/v1/runs/7/logs", "jobs", ("client", "api-key")),
+        ("GET", "/v1/runs/7/logs/stream", "jobs-watch", ("client", "api-key")),
+        ("GET", "/v1/runs/7/stream", "jobs-watch", ("client", "api-key")),
         ("POST", "/v1/events/a/send", "jobs", ("client", "api-key")),
         ("PUT", "/api/v1/admin/partners/x", "jobs", ("client", "api-key")),
         ("POST", "/oauth/token", "issuer", ("anyone",)),

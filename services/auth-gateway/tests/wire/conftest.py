@@ -66,6 +66,7 @@ def world(
         CLIENT_SILENCE_SECONDS="1",
         ROUTES_FILE=str(table),
         JOBS_URL=upstream.url,
+        JOBS_WATCH_URL=upstream.url,
         OUTPUTS_URL=f"http://127.0.0.1:{tools.free_port()}",  # where nobody is
         ISSUER_UPSTREAM_URL=login.url,
         JOBS_SIGNING_KEY="j1:" + KEY["j1"].hex(),

@@ -1,11 +1,14 @@
 """Answers pass as they are made, and break off as they break off."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
+
+from common import principal
 
 MIB = 1024 * 1024
 
@@ -46,6 +49,31 @@ def test_the_head_of_a_stream_does_not_wait_for_its_first_byte(wire: Any) -> Non
     assert answer.headers["Content-Type"] == "text/event-stream"
     go_on.set()
     assert answer.read() == b"data: x\n\n"
+
+
+def test_a_live_stream_passes_event_by_event_with_the_place_to_resume_from(wire: Any) -> None:
+    go_on = threading.Event()
+
+    def page(handler: Any) -> None:
+        headers = list(handler.headers.items())
+        caller = principal.verify(headers, "GET", handler.path, wire.key, int(time.time()))
+        assert caller.expires_at > time.time()  # the stream ends with the token
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for number in (8, 9):
+            event = f"id: {number}\ndata: {handler.headers['Last-Event-ID']}\n\n".encode()
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            assert go_on.wait(5)
+        handler.wfile.write(b"0\r\n\r\n")
+
+    wire.upstream.pages["/v1/runs/11/stream"] = page
+    answer = wire.ask("GET", "/v1/runs/11/stream", headers={"Last-Event-ID": "7"}, preload_content=False)
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    assert answer.read1() == b"id: 8\ndata: 7\n\n"
+    go_on.set()
+    assert answer.read() == b"id: 9\ndata: 7\n\n"
 
 
 def _rss_mib(pid: int) -> float:
