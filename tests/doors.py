@@ -133,7 +133,8 @@ class Port:
     def _send(self, call: Call, caller: Principal | None) -> urllib3.BaseHTTPResponse:
         signed: dict[str, str] = {}
         if caller and call.service != "issuer":
-            keys = keyring(self.stack.stack.secrets.read(f"signing-key-{call.service}-from-gateway"))
+            receiver = call.service.removesuffix("-watch")  # jobs-watch is jobs
+            keys = keyring(self.stack.stack.secrets.read(f"signing-key-{receiver}-from-gateway"))
             signed = signed_headers(caller, call.method, call.target, keys, int(time.time()))
         return send(f"http://127.0.0.1:{self.stack.port(call.service)}", call, signed)
 

@@ -189,10 +189,10 @@ def test_services_cannot_be_called_past_the_gateway(system: LocalStack, ea: Clie
 
 
 def test_every_process_is_ready_and_measured(system: LocalStack) -> None:
-    for name in ("gateway", "issuer", "jobs", "outputs"):
+    for name in ("gateway", "issuer", "jobs", "jobs-watch", "outputs"):
         ready = urllib3.request("GET", f"http://127.0.0.1:{system.port(name)}/readyz")
         assert ready.status == 200, (name, ready.data)
-    for name in ("gateway", "issuer", "jobs", "outputs", "dispatcher", "courier", "executor"):
+    for name in ("gateway", "issuer", "jobs", "jobs-watch", "outputs", "dispatcher", "courier", "executor"):
         page = urllib3.request("GET", f"http://127.0.0.1:{system.metrics_port(name)}/metrics")
         assert page.status == 200, name
         assert b"# HELP" in page.data, name

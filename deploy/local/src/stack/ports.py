@@ -27,6 +27,8 @@ class Ports:
     redis: int = 16379
     jobs: int = 3401
     outputs: int = 3402
+    watch: int = 3403
+    watch_metrics: int = 3500
     gateway_metrics: int = 3501
     issuer_metrics: int = 3502
     jobs_metrics: int = 3503

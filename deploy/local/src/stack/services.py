@@ -53,7 +53,8 @@ def services(facts: Facts, options: Options) -> list[Process]:
         _web(facts, "issuer", issuer(facts), needs=("postgres",)),
         _web(facts, "outputs", outputs(facts), needs=("postgres", "seaweed")),
         _web(facts, "jobs", jobs(facts), needs=SERVERS),
-        _web(facts, "gateway", gateway(facts), needs=(*data, "issuer", "jobs", "outputs")),
+        _watch(facts, needs=data),
+        _web(facts, "gateway", gateway(facts), needs=(*data, "issuer", "jobs", "jobs-watch", "outputs")),
         _worker(facts, "dispatcher", ("jobs.dispatcher",), dispatcher(facts), needs=data),
         _worker(facts, "courier", ("jobs.courier",), courier(facts), needs=data),
         *(_executor(facts, number) for number in range(1, options.executors + 1)),
@@ -71,6 +72,7 @@ def gateway(facts: Facts) -> dict[str, str]:
         "PUBLIC_URL": facts.public_url,
         "ROUTES_FILE": str(facts.repository / "deploy" / "gateway" / "routes.yaml"),
         "JOBS_URL": f"http://127.0.0.1:{ports.jobs}",
+        "JOBS_WATCH_URL": f"http://127.0.0.1:{ports.watch}",
         "OUTPUTS_URL": f"http://127.0.0.1:{ports.outputs}",
         "ISSUER_UPSTREAM_URL": f"http://127.0.0.1:{ports.issuer}",
     } | facts.files(
@@ -102,6 +104,17 @@ def jobs(facts: Facts) -> dict[str, str]:
             SEALING_KEYS="sealing-keys-jobs",
         ),
     }
+
+
+def watch(facts: Facts) -> dict[str, str]:
+    return {
+        "WEB_WORKERS": "1",  # a caller's streams are counted by each
+        "WEB_WORKER_CLASS": "gevent",
+        "WEB_CONNECTIONS": "20000",
+        "TICK_SECONDS": TIMEOUTS["TICK_SECONDS"],
+    } | facts.files(
+        DATABASE_URL="database-url-jobs", REDIS_URL="redis-url-jobs", SIGNATURE_KEYS="signature-keys-jobs"
+    )
 
 
 def outputs(facts: Facts) -> dict[str, str]:
@@ -137,17 +150,23 @@ def _storage(facts: Facts, service: str) -> dict[str, str]:
     } | facts.files(S3_ACCESS_KEY=f"s3-access-key-{service}", S3_SECRET_KEY=f"s3-secret-key-{service}")
 
 
-def _web(facts: Facts, name: str, environment: Mapping[str, str], needs: tuple[str, ...]) -> Process:
+def _web(
+    facts: Facts, name: str, environment: Mapping[str, str], needs: tuple[str, ...], door: str = ""
+) -> Process:
     port, metrics_port = getattr(facts.ports, name), getattr(facts.ports, f"{name}_metrics")
     return Process(
         name=name,
-        command=this_python("gunicorn", "-c", "python:common.serving", f"{name}.wsgi:build()"),
+        command=this_python("gunicorn", "-c", "python:common.serving", f"{door or f'{name}.wsgi'}:build()"),
         folder=facts.repository,
         environment={"PORT": str(port), "METRICS_PORT": str(metrics_port), **WEB, **environment},
         ports={variable_of(name): port, variable_of(f"{name}_metrics"): metrics_port},
         is_ready=answers_ok(f"http://127.0.0.1:{port}/readyz"),
         needs=needs,
     )
+
+
+def _watch(facts: Facts, needs: tuple[str, ...]) -> Process:
+    return replace(_web(facts, "watch", watch(facts), needs, door="jobs.watch"), name="jobs-watch")
 
 
 def _worker(
