@@ -26,7 +26,10 @@ INFO = {
         "(`Login`). A token's scopes say what it may do, each scope `partner:<code>` for whom. `Executor` is "
         "for the programs that do the work: they hold the token of one run.\n\n"
         "Every error is `application/problem+json` (RFC 9457); its `type` names the rule. Every answer has "
-        "an `X-Request-Id`: name it when you ask for help. A slash at the end changes nothing."
+        "an `X-Request-Id`: name it when you ask for help. A slash at the end changes nothing.\n\n"
+        "Every answer to a caller we know says what is left of its hour: `X-RateLimit-Limit`, "
+        "`X-RateLimit-Remaining` and `X-RateLimit-Reset` (epoch seconds). After that comes 429 with "
+        "`Retry-After`."
     ),
 }
 # What the gateway itself says when the service behind it does not answer.
@@ -34,6 +37,8 @@ BEHIND = {
     "502": "A service behind the gateway did not answer properly. Try again.",
     "504": "A service behind the gateway did not answer in time. Try again.",
 }
+LIMITED = "The requests of this hour are used up. Try again in 60 seconds."
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def document(service: str) -> dict[str, Any]:
@@ -54,8 +59,7 @@ def merge(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     for service, each in documents.items():
         paths = {path: item for path, item in each["paths"].items() if not path.startswith("/internal/")}
         merged["paths"] |= json.loads(json.dumps(paths))
-        if service != OF_THE_GATEWAY:
-            _add_answers_of_the_gateway(merged["paths"], paths)
+        _add_answers_of_the_gateway(merged["paths"], paths, BEHIND if service != OF_THE_GATEWAY else {})
         for kind, name in sorted(set(_references(each, paths)) | {("securitySchemes", "bearer")}):
             _add(components.setdefault(kind, {}), name, each["components"][kind][name])
     operations = [operation for item in merged["paths"].values() for operation in item.values()]
@@ -66,12 +70,14 @@ def merge(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return {**merged, "components": {kind: dict(sorted(components[kind].items())) for kind in components}}
 
 
-def _add_answers_of_the_gateway(merged: dict[str, Any], paths: Mapping[str, Any]) -> None:
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+def _add_answers_of_the_gateway(
+    merged: dict[str, Any], paths: Mapping[str, Any], behind: Mapping[str, str]
+) -> None:
+    header = {"Retry-After": {"schema": {"type": "string"}}}
+    answers = {status: {"description": sentence, "content": _PROBLEM} for status, sentence in behind.items()}
+    answers["429"] = {"description": LIMITED, "content": _PROBLEM, "headers": header}
     for operation in [operation for path in paths for operation in merged[path].values()]:
-        for status, sentence in BEHIND.items():
-            answer = {"description": sentence, "content": {"application/problem+json": schema}}
-            operation["responses"].setdefault(status, answer)
+        operation["responses"] = dict(sorted((answers | operation["responses"]).items()))
 
 
 def _references(whole: dict[str, Any], part: Any) -> Iterator[tuple[str, str]]:

@@ -266,4 +266,4 @@ def test_health_says_alive_and_readiness_names_what_fails(app: Flask) -> None:
 def test_the_document_describes_errors_and_security(app: Flask) -> None:
     document = app.extensions["openapi"].to_dict()
     assert document["paths"]["/v1/things"]["get"]["security"] == [{"bearer": ["read"]}]
-    assert set(document["components"]["schemas"]["Problem"]["properties"]) == set(MEMBERS)
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {*MEMBERS, "retry_after"}

@@ -17,6 +17,7 @@ CLASSES = [
 ]
 GATEWAY = {
     "PUBLIC_URL": "http://localhost:3333/",
+    "REDIS_URL": "redis://r",
     "ROUTES_FILE": "routes.yaml",
     "DATABASE_URL": "postgresql://gateway@p/taxiway",
     "JOBS_URL": "http://j",
@@ -49,6 +50,14 @@ def test_issuers_are_kept_as_they_are_written() -> None:
     assert settings.oauth2_issuers == ("https://a.example/", "http://b")
     with pytest.raises(SettingsError, match="OAUTH2_ISSUER"):
         load(gateway_config.Settings, {**GATEWAY, "OAUTH2_ISSUER": "a.example"})
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    settings = load(gateway_config.Settings, {**GATEWAY, "TRUSTED_PROXIES": "10.0.0.0/8 ::1"})
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    for faulty in ("proxy.example", "10.0.0.1/8"):
+        with pytest.raises(SettingsError, match="TRUSTED_PROXIES"):
+            load(gateway_config.Settings, {**GATEWAY, "TRUSTED_PROXIES": faulty})
 
 
 def test_an_issuer_we_do_not_run_is_no_upstream() -> None:

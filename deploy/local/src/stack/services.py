@@ -65,6 +65,7 @@ def services(facts: Facts, options: Options) -> list[Process]:
 def gateway(facts: Facts) -> dict[str, str]:
     ports = facts.ports
     return {
+        "FAILED_AUTH_LIMIT": "100000",  # tests fail on purpose, all from one address
         "WEB_THREADS": "32",  # a slow client holds one of its threads
         "OAUTH2_ISSUER": facts.issuer_url,
         "OAUTH2_AUDIENCE": AUDIENCE,

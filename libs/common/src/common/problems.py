@@ -46,6 +46,7 @@ SCHEMA: dict[str, Any] = {
         "details": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
         "statusCode": {"type": "integer"},
         "requestId": {"type": "string"},
+        "retry_after": {"type": "integer", "description": "seconds; of 429 only"},
     },
 }
 

@@ -42,15 +42,18 @@ class Forward:
     target: str
     headers: Headers
     principal: Principal | None
+    requests_per_hour: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refuse:
-    """Answer with this problem."""
+    """Answer with this problem. `is_failure` when the caller did not say properly who it is."""
 
     problem: Problem
     route: Route | None = None
     principal: Principal | None = None
+    requests_per_hour: int | None = None
+    is_failure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Local:
 
     route: Route
     principal: Principal | None
+    requests_per_hour: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +107,16 @@ class Admission:
         self._clock = clock
         self._knows_clients = any(name != tokens.RUN_ISSUER for name in issuers)
 
-    def decide(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Decision:
-        """Decide on a request by its raw target; may block for as long as an issuer takes to answer."""
+    def decide(
+        self, method: str, target: str, headers: Iterable[tuple[str, str]], *, barred_seconds: int = 0
+    ) -> Decision:
+        """Decide on a request by its raw target; may block for as long as an issuer takes to answer.
+
+        An address that is barred for some seconds may come in as whom we know already, and try nothing.
+        """
         decision = self.consider(method, target, headers)
+        if barred_seconds and is_attempt(decision, method):
+            return Refuse(problem=problems.too_many_failures(barred_seconds))
         if isinstance(decision, Ask):
             return self.conclude(decision.arrival, self.authenticate(decision.token))
         return decision
@@ -136,7 +147,7 @@ class Admission:
         route = arrival.route
         match verdict:
             case Rejected():
-                return Refuse(problem=problems.invalid_token(), route=route)
+                return Refuse(problem=problems.invalid_token(), route=route, is_failure=True)
             case Unavailable():
                 return Refuse(problem=verdict.problem, route=route)
         caller = verdict.principal
@@ -152,7 +163,7 @@ class Admission:
             return Refuse(problem=problems.no_token(), route=arrival.route)
         token = bearer[1]
         if len(token) > tokens.MAX_TOKEN_BYTES:
-            return Refuse(problem=problems.invalid_token(), route=arrival.route)
+            return Refuse(problem=problems.invalid_token(), route=arrival.route, is_failure=True)
         if arrival.route.external_api and not self._knows_clients and not _is_of_our_own(token):
             return Refuse(problem=problems.external_api_disabled(), route=arrival.route)
         verdict = self._known(token)
@@ -204,6 +215,17 @@ class Admission:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def is_attempt(decision: Decision | Ask, method: str) -> bool:
+    """Whether it depends on a token or login that nobody has found good yet."""
+    match decision:
+        case Forward():
+            return decision.principal is None and method == "POST"
+        case Refuse():
+            return decision.is_failure
+        case _:
+            return isinstance(decision, Ask)
 
 
 def _is_of_our_own(token: str) -> bool:

@@ -13,13 +13,16 @@ from common.api import create_app as create_service
 from common.clock import Clock, SystemClock
 from common.principal import Principal
 from gateway import access, applications, problems, routes, sources, tokens
+from gateway.addresses import Proxies
 from gateway.admission import Admission
 from gateway.api import apps, authorization, documentation, older_apps
 from gateway.api.token import blp as token_blueprint
 from gateway.config import Settings
+from gateway.counters import Counters
 from gateway.forward import Upstreams
 from gateway.keys import KeySet
 from gateway.lane import PRINCIPAL, Lane
+from gateway.quotas import Failures, Limits, Quotas
 from gateway.revocations import Revocations
 from gateway.services import Services
 from gateway.tokens import Issuer
@@ -59,9 +62,22 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         engine=engine,
         admission=admission,
         upstreams=Upstreams(settings.upstreams),
+        limits=limits(settings, clock),
         clock=clock,
         client_silence_seconds=settings.client_silence_seconds,
         document=documentation.document(settings.public_url),
+    )
+
+
+def limits(settings: Settings, clock: Clock) -> Limits:
+    """How often principals may call, and addresses may fail."""
+    counters = Counters.from_url(settings.redis_url)
+    usual = settings.requests_per_hour
+    per_hour = {"client": usual, "api-key": usual, "run": settings.run_requests_per_hour}
+    return Limits(
+        quotas=Quotas(counters, clock, per_hour),
+        failures=Failures(counters, clock, settings.failed_auth_limit),
+        proxies=Proxies(settings.trusted_proxies),
     )
 
 
@@ -113,6 +129,7 @@ def create_app(services: Services | None) -> Flask:
             app.wsgi_app,
             services.admission,
             services.upstreams,
+            services.limits,
             services.clock,
             client_silence_seconds=services.client_silence_seconds,
         )

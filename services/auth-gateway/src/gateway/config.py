@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.settings import keyring, seconds, setting, url, words
+from common.settings import keyring, seconds, setting, url, whole, words
+from gateway.addresses import Network, networks
 
 
 def issuers(text: str) -> tuple[str, ...]:
@@ -19,6 +20,7 @@ class Settings:
 
     public_url: str = setting("PUBLIC_URL", "the gateway's URL as clients see it", parse=url)
     database_url: str = setting("DATABASE_URL", "PostgreSQL, as the role gateway")
+    redis_url: str = setting("REDIS_URL", "Redis or Valkey that counts requests")
     routes_file: str = setting("ROUTES_FILE", "the route table (deploy/gateway/routes.yaml)")
     oauth2_issuers: tuple[str, ...] = setting(
         "OAUTH2_ISSUER", "issuers whose tokens are believed, separated by spaces", parse=issuers, default=()
@@ -42,6 +44,30 @@ class Settings:
     )
     outputs_signing_key: Mapping[str, bytes] = setting(
         "OUTPUTS_SIGNING_KEY", "signs what goes to outputs, kid:hex", parse=keyring
+    )
+    requests_per_hour: int = setting(
+        "REQUESTS_PER_HOUR",
+        "the quota of a client, and the usual one of an API key",
+        parse=whole(1, 1_000_000_000),
+        default=10_000,
+    )
+    run_requests_per_hour: int = setting(
+        "RUN_REQUESTS_PER_HOUR",
+        "the quota of a run's executor",
+        parse=whole(1, 1_000_000_000),
+        default=1_000_000,
+    )
+    failed_auth_limit: int = setting(
+        "FAILED_AUTH_LIMIT",
+        "failed logins and bad tokens of an address in ten minutes",
+        parse=whole(1, 1_000_000_000),
+        default=600,
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "TRUSTED_PROXIES",
+        "addresses and networks whose X-Forwarded-For is believed, separated by spaces",
+        parse=networks,
+        default=(),
     )
     client_silence_seconds: float = setting(
         "CLIENT_SILENCE_SECONDS",

@@ -14,13 +14,15 @@ from common.logs import get_logger
 from common.principal import Principal
 from common.problems import Problem
 from gateway import problems
-from gateway.admission import Admission, Forward, Local, Refuse
+from gateway.admission import Admission, Decision, Forward, Local, Refuse
 from gateway.forward import Answer, Body, Upstreams
+from gateway.quotas import Limits
 from gateway.routes import METHODS, Route
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+ISSUER = "issuer"  # the upstream where logins go
 PRINCIPAL = "taxiway.principal"  # where the lane leaves the caller for the gateway's own views
 
 
@@ -31,7 +33,19 @@ class Exchange:
     request_id: str
     method: str
     path: str
+    address: str
     started: float
+
+
+class _Head:
+    """Starts an answer with what every answer to this caller carries."""
+
+    def __init__(self, start_response: "StartResponse") -> None:
+        self._start_response = start_response
+        self.headers: list[tuple[str, str]] = []
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        return self._start_response(status, [*headers, *self.headers], exc_info)
 
 
 class Lane:
@@ -42,6 +56,7 @@ class Lane:
         local: "WSGIApplication",
         admission: Admission,
         upstreams: Upstreams,
+        limits: Limits,
         clock: Clock,
         *,
         client_silence_seconds: float,
@@ -49,16 +64,18 @@ class Lane:
         self._local = local
         self._admission = admission
         self._upstreams = upstreams
+        self._limits = limits
         self._clock = clock
         self._client_silence_seconds = client_silence_seconds
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         exchange = self._begin(environ)
+        head = _Head(start_response)
         try:
-            return self._answer(exchange, environ, start_response)
+            return self._answer(exchange, environ, head)
         except Exception as error:  # the edge of the lane
             get_logger().error("unexpected_error", exc_info=error, path=exchange.path)
-            return self._refuse(exchange, Refuse(problem=problems.internal_error()), environ, start_response)
+            return self._refuse(exchange, Refuse(problem=problems.internal_error()), environ, head)
 
     def _begin(self, environ: "WSGIEnvironment") -> Exchange:
         if connection := environ.get("gunicorn.socket"):  # gunicorn itself waits for a body for ever
@@ -71,21 +88,49 @@ class Lane:
             request_id=request_id,
             method=environ["REQUEST_METHOD"],
             path=raw_target(environ).partition("?")[0][:500],
+            address=self._limits.proxies.client_of(
+                environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
+            ),
             started=self._clock.monotonic(),
         )
 
-    def _answer(
-        self, exchange: Exchange, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        decision = self._admission.decide(exchange.method, raw_target(environ), raw_headers(environ))
+    def _answer(self, exchange: Exchange, environ: "WSGIEnvironment", head: _Head) -> Iterable[bytes]:
+        decision = self._counted(self._decide(exchange, environ), head)
         match decision:
             case Local():
                 environ[PRINCIPAL] = decision.principal
-                return self._local(environ, start_response)
+                return self._local(environ, head)
             case Refuse():
-                return self._refuse(exchange, decision, environ, start_response)
+                return self._refuse(exchange, decision, environ, head)
             case Forward():
-                return self._forward(exchange, decision, environ, start_response)
+                return self._forward(exchange, decision, environ, head)
+
+    def _decide(self, exchange: Exchange, environ: "WSGIEnvironment") -> Decision:
+        failures = self._limits.failures
+        decision = self._admission.decide(
+            exchange.method,
+            raw_target(environ),
+            raw_headers(environ),
+            barred_seconds=failures.barred_seconds(exchange.address),
+        )
+        if isinstance(decision, Refuse) and decision.is_failure:
+            barred_seconds = failures.note(exchange.address)
+            if barred_seconds:  # another worker counted up to the limit
+                return Refuse(problem=problems.too_many_failures(barred_seconds), route=decision.route)
+        return decision
+
+    def _counted(self, decision: Decision, head: _Head) -> Decision:
+        """Take the request from its caller's hour; one too many is refused, whatever was decided."""
+        caller = decision.principal
+        if caller is None:
+            return decision
+        share = self._limits.quotas.take(caller, decision.requests_per_hour)
+        head.headers = share.headers
+        if not share.is_spent:
+            return decision
+        wait = share.reset_at - int(self._clock.now().timestamp())
+        problem = problems.quota_spent(max(1, wait))
+        return Refuse(problem=problem, route=decision.route, principal=caller)
 
     def _forward(
         self,
@@ -102,6 +147,8 @@ class Lane:
             )
             refusal = Refuse(problem=problem, route=forward.route, principal=forward.principal)
             return self._refuse(exchange, refusal, environ, start_response)
+        if answer.status == HTTPStatus.UNAUTHORIZED and forward.route.to == ISSUER:
+            self._limits.failures.note(exchange.address)
         start_response(_status_line(answer.status), [*answer.headers, ("X-Request-Id", exchange.request_id)])
         return _Noted(answer, lambda: self._note(exchange, answer.status, forward.route, forward.principal))
 

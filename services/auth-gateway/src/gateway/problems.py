@@ -99,6 +99,23 @@ def _forbidden(detail: str, type: str) -> Problem:
     return Problem(status=403, detail=detail, type=type, headers={"WWW-Authenticate": challenge})
 
 
+def quota_spent(seconds: int) -> Problem:
+    return _too_many("The requests of this hour are used up", seconds)
+
+
+def too_many_failures(seconds: int) -> Problem:
+    return _too_many("Too many failed logins and bad tokens came from this address", seconds)
+
+
+def _too_many(detail: str, seconds: int) -> Problem:
+    return Problem(
+        status=429,
+        detail=f"{detail}. Try again in {seconds} seconds.",
+        headers={"Retry-After": str(seconds)},
+        members={"retry_after": seconds},
+    )
+
+
 def bad_gateway() -> Problem:
     return Problem(status=502, detail="A service behind the gateway did not answer properly. Try again.")
 

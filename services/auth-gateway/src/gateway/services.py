@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from common.clock import Clock
 from gateway.admission import Admission
 from gateway.forward import Upstreams
+from gateway.quotas import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Services:
     engine: Engine
     admission: Admission
     upstreams: Upstreams
+    limits: Limits
     clock: Clock
     client_silence_seconds: float = 30.0
     document: bytes = b"{}"

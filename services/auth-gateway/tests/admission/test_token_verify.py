@@ -13,10 +13,16 @@ PATH = "/api/v1/token/verify"
 
 
 @pytest.fixture
-def client(door: Any) -> Any:
+def client(door: Any, nothing_counted: Any) -> Any:
     upstreams = Upstreams({"jobs": "http://127.0.0.1:1", "outputs": "http://127.0.0.1:1"})
     engine = database.connect("postgresql://nobody@127.0.0.1:1/nowhere", "tests")
-    services = Services(engine=engine, admission=door.admission, upstreams=upstreams, clock=door.clock)
+    services = Services(
+        engine=engine,
+        admission=door.admission,
+        upstreams=upstreams,
+        limits=nothing_counted,
+        clock=door.clock,
+    )
     return create_app(services).test_client()
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,11 @@ class Wire:
 
     gateway: Any
     upstream: Any
+    login: Any
     http: urllib3.PoolManager
     token: str
     run_token: str
+    client_token: Callable[..., str]
     key: dict[str, bytes] = field(default_factory=lambda: dict(KEY))
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
@@ -42,7 +44,7 @@ class Wire:
 
 
 @pytest.fixture(scope="session")
-def world(
+def new_wire(
     keys: Any,
     tools: Any,
     serve: Any,
@@ -50,7 +52,32 @@ def world(
     database_url: str,
     routes_file: Any,
     tmp_path_factory: Any,
-) -> Iterator[Wire]:
+) -> Callable[..., Wire]:
+    """Start a gateway told something of its own, with an issuer and a service behind it."""
+
+    def start(**environment: str) -> Wire:
+        return _wire(
+            keys,
+            tools,
+            serve,
+            new_web,
+            routes_file,
+            tmp_path_factory,
+            {"DATABASE_URL": database_url, **environment},
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def world(new_wire: Any) -> Wire:
+    started: Wire = new_wire()
+    return started
+
+
+def _wire(
+    keys: Any, tools: Any, serve: Any, new_web: Any, routes_file: Any, tmp_path_factory: Any, told: Any
+) -> Wire:
     upstream, login = new_web(), new_web()
     login.json("/.well-known/openid-configuration", {"issuer": login.url, "jwks_uri": f"{login.url}/certs"})
     login.json("/certs", {"keys": [keys.rsa.as_dict(private=False)]})
@@ -60,17 +87,21 @@ def world(
     gateway = serve(
         "gateway",
         DATABASE_URL=database_url,
-        OAUTH2_ISSUER=login.url,
-        OAUTH2_AUDIENCE="runway-local",
-        PUBLIC_URL="http://localhost",
-        CLIENT_SILENCE_SECONDS="1",
-        ROUTES_FILE=str(table),
-        JOBS_URL=upstream.url,
-        JOBS_WATCH_URL=upstream.url,
-        OUTPUTS_URL=f"http://127.0.0.1:{tools.free_port()}",  # where nobody is
-        ISSUER_UPSTREAM_URL=login.url,
-        JOBS_SIGNING_KEY="j1:" + KEY["j1"].hex(),
-        OUTPUTS_SIGNING_KEY="o1:" + ("o" * 32).encode().hex(),
+        **{
+            "OAUTH2_ISSUER": login.url,
+            "OAUTH2_AUDIENCE": "runway-local",
+            "PUBLIC_URL": "http://localhost",
+            "REDIS_URL": f"redis://127.0.0.1:{tools.free_port()}",  # where nobody is: nothing is counted
+            "CLIENT_SILENCE_SECONDS": "1",
+            "ROUTES_FILE": str(table),
+            "JOBS_URL": upstream.url,
+            "JOBS_WATCH_URL": upstream.url,
+            "OUTPUTS_URL": f"http://127.0.0.1:{tools.free_port()}",  # where nobody is
+            "ISSUER_UPSTREAM_URL": login.url,
+            "JOBS_SIGNING_KEY": "j1:" + KEY["j1"].hex(),
+            "OUTPUTS_SIGNING_KEY": "o1:" + ("o" * 32).encode().hex(),
+            **told,
+        },
     )
     now = int(SystemClock().now().timestamp())
     claims = {
@@ -89,8 +120,12 @@ def world(
         "partner": "ea",
     }
     run |= {"job": "j", "scope": "run:work", "exp": now + 600}
-    with urllib3.PoolManager() as http:
-        yield Wire(gateway, upstream, http, tools.mint(keys.rsa, claims), tools.mint(keys.ed, run))
+
+    def client_token(**changes: Any) -> str:
+        return str(tools.mint(keys.rsa, claims | changes))
+
+    http, run_token = urllib3.PoolManager(), tools.mint(keys.ed, run)
+    return Wire(gateway, upstream, login, http, client_token(), run_token, client_token)
 
 
 # Routes with little patience and small bodies, behind the real ones.

@@ -1,0 +1,113 @@
+"""Counting in Redis, in one atomic step a request; without Redis nothing is counted and nobody waits.
+
+    gateway:quota:<principal>:<hour>      requests a principal made in an hour
+    gateway:failed:<address>:<window>     failed logins and bad tokens of an address in ten minutes
+
+Whether a request comes in never depends on it but by the number it answers.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from prometheus_client import Counter
+from redis import Redis, RedisError
+
+from common.logs import get_logger
+
+TIMEOUT_SECONDS = 0.2
+PAUSE_SECONDS = 1.0  # after a failure nobody waits for Redis again for so long
+SPENT = -1
+
+# Counts unless the limit is reached: what is refused costs nothing. Redis 7.0 and Valkey know all of it.
+COUNT = """
+    local used = tonumber(redis.call('GET', KEYS[1]) or 0)
+    if used >= tonumber(ARGV[1]) then
+        return -1
+    end
+    used = redis.call('INCR', KEYS[1])
+    if used == 1 then
+        redis.call('EXPIRE', KEYS[1], ARGV[2])
+    end
+    return used
+"""
+
+UNCOUNTED = Counter("taxiway_gateway_uncounted", "Requests let through uncounted because Redis was away")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One run of COUNT: `keys` and `arguments` are its KEYS and ARGV, for whoever speaks to Redis."""
+
+    keys: tuple[str, ...]
+    arguments: tuple[int, ...]
+
+
+class Counters:
+    """Redis behind a circuit breaker: after a failure one request in a second asks, the others go on."""
+
+    def __init__(self, redis: "Redis", monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._count = redis.register_script(COUNT)
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._is_down = False
+        self._silent_until = 0.0
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Make one with a client of its own; no connection is opened until the first use."""
+        client = Redis.from_url(
+            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=None
+        )
+        return cls(client)
+
+    def count(self, step: Step) -> int | None:
+        """Count one up and say how many there are, SPENT at the limit; None when Redis is away."""
+        counted: int | None = self._ask(lambda: self._count(step.keys, step.arguments))
+        if counted is None:
+            UNCOUNTED.inc()
+        return counted
+
+    def read(self, keys: Sequence[str]) -> list[int]:
+        """Read counters; what is not there, or cannot be read, is 0."""
+        values: Sequence[bytes | None] = self._ask(lambda: self._redis.mget(keys)) if keys else []
+        return [int(value or 0) for value in values or [None] * len(keys)]
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        if not self._may_ask():
+            return None
+        try:
+            answer = question()
+        except RedisError as error:
+            self._note_failure(error)
+            return None
+        self._note_success()
+        return answer
+
+    def _may_ask(self) -> bool:
+        with self._lock:
+            now = self._monotonic()
+            if now < self._silent_until:
+                return False
+            if self._is_down:
+                self._silent_until = now + PAUSE_SECONDS  # this one asks for all
+            return True
+
+    def _note_failure(self, error: RedisError) -> None:
+        with self._lock:
+            self._silent_until = self._monotonic() + PAUSE_SECONDS
+            was_down, self._is_down = self._is_down, True
+        if not was_down:
+            get_logger().error("redis_away", error=type(error).__name__, consequence="nothing is counted")
+
+    def _note_success(self) -> None:
+        if not self._is_down:
+            return
+        with self._lock:
+            was_down, self._is_down = self._is_down, False
+            self._silent_until = 0.0
+        if was_down:
+            get_logger().info("redis_back")

@@ -1,0 +1,138 @@
+"""How often a principal may call in an hour, and how often an address may fail to say who it is.
+
+Lanes ask after admission has decided. A lane that may not block runs a quota's `Step` itself and goes on
+with `Quota.share()`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from urllib.parse import quote
+
+from common.clock import Clock
+from common.principal import Principal
+from gateway.addresses import Proxies
+from gateway.counters import SPENT, Counters, Step
+
+HOUR_SECONDS = 3600
+KEPT_SECONDS = 2 * HOUR_SECONDS  # whoever adds an hour up comes after its end
+WINDOW_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What a principal has left of its hour; `is_spent` when this request is one too many."""
+
+    limit: int
+    remaining: int
+    reset_at: int
+    is_spent: bool = False
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [
+            ("X-RateLimit-Limit", str(self.limit)),
+            ("X-RateLimit-Remaining", str(self.remaining)),
+            ("X-RateLimit-Reset", str(self.reset_at)),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """A principal's quota at an instant."""
+
+    name: str
+    limit: int
+    hour: int
+
+    @property
+    def key(self) -> str:
+        return f"gateway:quota:{self.name}:{self.hour}"
+
+    @property
+    def step(self) -> Step:
+        return Step(keys=(self.key,), arguments=(self.limit, KEPT_SECONDS))
+
+    def share(self, used: int | None) -> Share:
+        """Say what is left after `used` requests, or SPENT; nothing is taken when nobody could count."""
+        is_spent = used == SPENT
+        taken = self.limit if is_spent else used or 0
+        return Share(
+            limit=self.limit,
+            remaining=max(0, self.limit - taken),
+            reset_at=(self.hour + 1) * HOUR_SECONDS,
+            is_spent=is_spent,
+        )
+
+
+def name_of(caller: Principal) -> str:
+    """Name a principal as one word, whatever its issuer and subject are called."""
+    return f"{caller.kind}:{quote(caller.issuer, safe='')}:{quote(caller.subject, safe='')}"
+
+
+class Quotas:
+    """Takes each request from its principal's hour. `limits` has the requests an hour of each kind."""
+
+    def __init__(self, counters: Counters, clock: Clock, limits: Mapping[str, int]) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._limits = limits
+
+    def quota(self, caller: Principal, requests_per_hour: int | None = None) -> Quota:
+        """Find a principal's quota of this hour: its own, or that of its kind. No I/O."""
+        return Quota(
+            name=name_of(caller),
+            limit=self._limits[caller.kind] if requests_per_hour is None else requests_per_hour,
+            hour=int(self._clock.now().timestamp()) // HOUR_SECONDS,
+        )
+
+    def take(self, caller: Principal, requests_per_hour: int | None = None) -> Share:
+        """Count a request of this principal; one that nobody could count is let through."""
+        quota = self.quota(caller, requests_per_hour)
+        return quota.share(self._counters.count(quota.step))
+
+
+class Failures:
+    """Bars addresses that failed too often for the rest of a window of ten minutes.
+
+    Who is barred is known in memory: a worker learns it by the first failure it counts past the limit.
+    """
+
+    def __init__(self, counters: Counters, clock: Clock, limit: int) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._limit = limit
+        self._window = 0
+        self._barred: set[str] = set()
+
+    def barred_seconds(self, address: str) -> int:
+        """How long this address must wait; 0 for one that may try. No I/O."""
+        now = self._clock.now().timestamp()
+        if self._window != now // WINDOW_SECONDS or address not in self._barred:
+            return 0
+        return ceil((self._window + 1) * WINDOW_SECONDS - now)
+
+    def note(self, address: str) -> int:
+        """Count a failure of this address; answer as `barred_seconds` where it is one too many.
+
+        One that nobody could count has no consequence.
+        """
+        window = int(self._clock.now().timestamp() // WINDOW_SECONDS)
+        step = Step(keys=(f"gateway:failed:{address}:{window}",), arguments=(self._limit, WINDOW_SECONDS))
+        counted = self._counters.count(step)
+        if counted is None or SPENT < counted < self._limit:
+            return 0
+        if window != self._window:
+            self._barred = set()
+            self._window = window
+        self._barred.add(address)
+        return self.barred_seconds(address) if counted == SPENT else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a lane asks about how often."""
+
+    quotas: Quotas
+    failures: Failures
+    proxies: Proxies
