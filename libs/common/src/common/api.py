@@ -31,6 +31,8 @@ ErrorTable = Mapping[type[Exception], Callable[[Any], Problem]]
 class Access:
     """Who may call a view. All of `scopes`, and one of `any_scope` where given, and one of `roles`.
 
+    Whoever has the role `or_role` needs none of them.
+
     `anyone` is for the few views that ask for no identity at all (a token endpoint, a key set).
     """
 
@@ -39,11 +41,14 @@ class Access:
     scopes: tuple[str, ...] = ()
     any_scope: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    or_role: str = ""
 
     def check(self, caller: Principal) -> None:
         """Raise 403 unless the caller is admitted."""
         if caller.kind not in self.kinds:
             raise problems.forbidden("This kind of token is not accepted here", "wrong-kind-of-token")
+        if self.or_role in caller.roles:
+            return
         missing = set(self.scopes) - caller.scopes
         if missing or (self.any_scope and not set(self.any_scope) & caller.scopes):
             raise insufficient_scopes((*self.scopes, *self.any_scope))

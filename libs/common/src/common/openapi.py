@@ -153,6 +153,8 @@ def needs(access: Mapping[str, Any]) -> str:
         sentence += f" with any of the scopes {_listed(access['any_scope'], 'or')}"
     if access["roles"]:
         sentence += f" and the role {_listed(access['roles'], 'or')}"
+    if access.get("or_role"):
+        sentence += f", or the role `{access['or_role']}`"
     return sentence + "."
 
 

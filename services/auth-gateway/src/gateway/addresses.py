@@ -23,7 +23,7 @@ class Proxies:
         self._trusted = tuple(trusted)
 
     def client_of(self, peer: str, forwarded_for: str) -> str:
-        """Find the last address on the way that is not ours; a name to count under."""
+        """Find the last address on the way that is not ours."""
         found = _address(peer)
         for hop in reversed(forwarded_for.split(",")):
             if found is None or not self._trusts(found):
@@ -32,7 +32,7 @@ class Proxies:
             if told is None:
                 break
             found = told
-        return _name(found) if found else UNKNOWN
+        return str(found) if found else UNKNOWN
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
@@ -47,7 +47,9 @@ def _address(text: str) -> Address | None:
     return mapped or address
 
 
-def _name(address: Address) -> str:
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
+def site_of(text: str) -> str:
+    """Name what an address counts under: itself, or the network of an IPv6 address."""
+    address = _address(text)
+    if not isinstance(address, ipaddress.IPv6Address):
+        return text
     return str(ipaddress.ip_network((int(address), IPV6_BITS), strict=False))

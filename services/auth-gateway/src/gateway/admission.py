@@ -20,6 +20,7 @@ from common.problems import Problem
 from gateway import headers as relayed
 from gateway import problems, targets, tokens
 from gateway.headers import Headers
+from gateway.key_desk import KeyDesk
 from gateway.keys import KeysUnavailable
 from gateway.revocations import Revocations
 from gateway.routes import GATEWAY, Route, Table
@@ -97,6 +98,7 @@ class Admission:
         signing: Mapping[str, Mapping[str, bytes]],
         verdicts: Verdicts,
         revocations: Revocations,
+        keys: KeyDesk,
         clock: Clock,
     ) -> None:
         self._table = table
@@ -104,6 +106,7 @@ class Admission:
         self._signing = signing
         self._verdicts = verdicts
         self._revocations = revocations
+        self._keys = keys
         self._clock = clock
         self._knows_clients = any(name != tokens.RUN_ISSUER for name in issuers)
 
@@ -152,10 +155,10 @@ class Admission:
                 return Refuse(problem=verdict.problem, route=route)
         caller = verdict.principal
         if caller.kind not in route.admits:
-            return Refuse(problem=problems.wrong_kind(), route=route, principal=caller)
+            return _refuse(problems.wrong_kind(), route, verdict)
         if route.external_api and not verdict.has_scope:
-            return Refuse(problem=problems.missing_scope_claim(), route=route, principal=caller)
-        return self._admit(arrival, caller)
+            return _refuse(problems.missing_scope_claim(), route, verdict)
+        return self._admit(arrival, verdict)
 
     def _identify(self, arrival: Arrival) -> Decision | Ask:
         bearer = _BEARER.fullmatch(arrival.headers.get("authorization", "").strip())
@@ -180,11 +183,14 @@ class Admission:
 
     def _still_counts(self, verdict: Accepted) -> bool:
         """Whether its key was not withdrawn and it was not revoked."""
-        keys = self._issuers[verdict.issuer].keys
-        return keys.holds(verdict.key_thumbprint) and self._revocations.trusts(verdict)
+        issuer = self._issuers.get(verdict.issuer)  # API keys have none
+        is_held = issuer is None or issuer.keys.holds(verdict.key_thumbprint)
+        return is_held and self._revocations.trusts(verdict)
 
     def _examine(self, token: str, now: float) -> Verdict:
         try:
+            if token.startswith(KEY_PREFIX):
+                return self._keys.verify(token)
             verdict = tokens.verify(token, self._issuers, now)
             if self._revocations.revokes(verdict):
                 raise InvalidToken("revoked")
@@ -197,17 +203,25 @@ class Admission:
             return Unavailable(problem=problems.unavailable())
         return verdict
 
-    def _admit(self, arrival: Arrival, caller: Principal | None) -> Decision:
+    def _admit(self, arrival: Arrival, verdict: Accepted | None) -> Decision:
         route = arrival.route
+        caller = verdict.principal if verdict else None
+        own_quota = verdict.requests_per_hour if verdict else None
         if route.to == GATEWAY:
-            return Local(route=route, principal=caller)
+            return Local(route=route, principal=caller, requests_per_hour=own_quota)
         length = arrival.headers.get("content-length", "")
         if length.isdecimal() and int(length) > route.body_bytes:
-            return Refuse(problem=problems.body_too_large(route.body_bytes), route=route, principal=caller)
+            return _refuse(problems.body_too_large(route.body_bytes), route, verdict)
         sent = relayed.to_upstream(arrival.headers, keep_authorization=route.is_open)
         if caller is not None:
             sent += tuple(self._identity_headers(caller, arrival).items())
-        return Forward(route=route, target=arrival.target, headers=sent, principal=caller)
+        return Forward(
+            route=route,
+            target=arrival.target,
+            headers=sent,
+            principal=caller,
+            requests_per_hour=own_quota,
+        )
 
     def _identity_headers(self, caller: Principal, arrival: Arrival) -> dict[str, str]:
         keys = self._signing[arrival.route.to]
@@ -215,6 +229,15 @@ class Admission:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _refuse(problem: Problem, route: Route, verdict: Accepted | None) -> Refuse:
+    return Refuse(
+        problem=problem,
+        route=route,
+        principal=verdict.principal if verdict else None,
+        requests_per_hour=verdict.requests_per_hour if verdict else None,
+    )
 
 
 def is_attempt(decision: Decision | Ask, method: str) -> bool:

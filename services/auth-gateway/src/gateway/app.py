@@ -15,26 +15,31 @@ from common.principal import Principal
 from gateway import access, applications, problems, routes, sources, tokens
 from gateway.addresses import Proxies
 from gateway.admission import Admission
-from gateway.api import apps, authorization, documentation, older_apps
+from gateway.api import api_keys, apps, authorization, documentation, older_apps
 from gateway.api.token import blp as token_blueprint
+from gateway.api_keys import BeyondItsMaker, KeyUnknown
 from gateway.config import Settings
 from gateway.counters import Counters
 from gateway.forward import Upstreams
+from gateway.key_desk import KeyDesk
 from gateway.keys import KeySet
 from gateway.lane import PRINCIPAL, Lane
 from gateway.quotas import Failures, Limits, Quotas
 from gateway.revocations import Revocations
 from gateway.services import Services
 from gateway.tokens import Issuer
+from gateway.usage import Usage
 from gateway.verdicts import Verdicts
 
-MANAGEMENT = (apps.applications, apps.service_accounts, older_apps.blp, authorization.blp)
+MANAGEMENT = (apps.applications, apps.service_accounts, older_apps.blp, authorization.blp, api_keys.blp)
 ERRORS: ErrorTable = {
     applications.ApplicationUnknown: lambda error: problems.application_unknown(error.id),
     applications.NameTaken: lambda error: problems.name_taken(error.name),
     access.RuleUnknown: lambda _: problems.rule_unknown(),
     access.RuleExists: lambda _: problems.rule_exists(),
     access.RightsMix: lambda error: problems.rights_mix(error.partner),
+    KeyUnknown: lambda _: problems.key_unknown(),
+    BeyondItsMaker: lambda error: problems.beyond_its_maker(error.beyond),
 }
 TARGETS = ("jobs", "jobs-watch", "outputs", "issuer", routes.GATEWAY)
 
@@ -45,6 +50,7 @@ def build_services(settings: Settings, clock: Clock) -> Services:
     Raises RoutesError for a faulty route table.
     """
     http = urllib3.PoolManager(num_pools=8, maxsize=4, retries=False)
+    counters = Counters.from_url(settings.redis_url)
     engine = database.connect(settings.database_url, "gateway")
     admission = Admission(
         table=routes.load(Path(settings.routes_file), TARGETS).of(settings.upstreams),
@@ -56,22 +62,23 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         },
         verdicts=Verdicts(),
         revocations=Revocations(engine, settings.own_issuer, clock),
+        keys=KeyDesk(engine, settings.own_issuer, clock),
         clock=clock,
     )
     return Services(
         engine=engine,
         admission=admission,
         upstreams=Upstreams(settings.upstreams),
-        limits=limits(settings, clock),
+        limits=limits(settings, counters, clock),
+        usage=Usage(engine, counters, clock),
         clock=clock,
         client_silence_seconds=settings.client_silence_seconds,
         document=documentation.document(settings.public_url),
     )
 
 
-def limits(settings: Settings, clock: Clock) -> Limits:
+def limits(settings: Settings, counters: Counters, clock: Clock) -> Limits:
     """How often principals may call, and addresses may fail."""
-    counters = Counters.from_url(settings.redis_url)
     usual = settings.requests_per_hour
     per_hour = {"client": usual, "api-key": usual, "run": settings.run_requests_per_hour}
     return Limits(

@@ -2,6 +2,8 @@
 
     gateway:quota:<principal>:<hour>      requests a principal made in an hour
     gateway:failed:<address>:<window>     failed logins and bad tokens of an address in ten minutes
+    gateway:keys-used                     API keys by when each was last used (ms), until that is written down
+    gateway:usage-turn                    held by the worker that writes it down
 
 Whether a request comes in never depends on it but by the number it answers.
 """
@@ -18,6 +20,8 @@ from redis import Redis, RedisError
 from common.logs import get_logger
 
 TIMEOUT_SECONDS = 0.2
+KEYS_USED = "gateway:keys-used"
+TURN = "gateway:usage-turn"
 PAUSE_SECONDS = 1.0  # after a failure nobody waits for Redis again for so long
 SPENT = -1
 
@@ -31,6 +35,9 @@ COUNT = """
     if used == 1 then
         redis.call('EXPIRE', KEYS[1], ARGV[2])
     end
+    if KEYS[2] then
+        redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+    end
     return used
 """
 
@@ -42,7 +49,7 @@ class Step:
     """One run of COUNT: `keys` and `arguments` are its KEYS and ARGV, for whoever speaks to Redis."""
 
     keys: tuple[str, ...]
-    arguments: tuple[int, ...]
+    arguments: tuple[int | str, ...]
 
 
 class Counters:
@@ -75,6 +82,26 @@ class Counters:
         """Read counters; what is not there, or cannot be read, is 0."""
         values: Sequence[bytes | None] = self._ask(lambda: self._redis.mget(keys)) if keys else []
         return [int(value or 0) for value in values or [None] * len(keys)]
+
+    def take_turn(self, seconds: int) -> bool:
+        """Whether this worker, alone of all, does what is due every so many seconds."""
+        return bool(self._ask(lambda: self._redis.set(TURN, "1", nx=True, ex=seconds)))
+
+    def used_keys(self, until_ms: int) -> dict[int, int]:
+        """Find the API keys last used until an instant that nobody has written down: id and instant."""
+        found = self._ask(
+            lambda: self._redis.zrange(KEYS_USED, "-inf", until_ms, byscore=True, withscores=True)
+        )
+        return {int(member): int(score) for member, score in found or []}
+
+    def forget_used(self, until_ms: int) -> None:
+        """Drop the keys that `used_keys` found, but for those that were used again since."""
+        self._ask(lambda: self._redis.zremrangebyscore(KEYS_USED, "-inf", until_ms))
+
+    def last_used(self, keys: Sequence[int]) -> list[int | None]:
+        """Say when each key was last used, in ms, where that is not written down yet."""
+        found = self._ask(lambda: self._redis.zmscore(KEYS_USED, [str(key) for key in keys])) if keys else []
+        return [None if score is None else int(score) for score in found or [None] * len(keys)]
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         if not self._may_ask():

@@ -99,6 +99,7 @@ class Lane:
         match decision:
             case Local():
                 environ[PRINCIPAL] = decision.principal
+                environ["REMOTE_ADDR"] = exchange.address  # for the audit
                 return self._local(environ, head)
             case Refuse():
                 return self._refuse(exchange, decision, environ, head)

@@ -94,6 +94,15 @@ def secret_shown() -> Problem:
     return Problem(status=409, detail=detail, type="secret-shown-once")
 
 
+def key_unknown() -> Problem:
+    return Problem(status=404, detail="API key not found", type="api-key-not-found")
+
+
+def beyond_its_maker(beyond: Sequence[str]) -> Problem:
+    detail = f"A key cannot have what its maker has not: {', '.join(beyond)}"
+    return Problem(status=403, detail=detail, type="beyond-its-maker")
+
+
 def _forbidden(detail: str, type: str) -> Problem:
     challenge = f'{REALM}, error="insufficient_scope"'
     return Problem(status=403, detail=detail, type=type, headers={"WWW-Authenticate": challenge})

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from common.clock import Clock
 from common.principal import Principal
-from gateway.addresses import Proxies
-from gateway.counters import SPENT, Counters, Step
+from gateway.addresses import Proxies, site_of
+from gateway.counters import KEYS_USED, SPENT, Counters, Step
 
 HOUR_SECONDS = 3600
 KEPT_SECONDS = 2 * HOUR_SECONDS  # whoever adds an hour up comes after its end
@@ -41,17 +41,21 @@ class Share:
 class Quota:
     """A principal's quota at an instant."""
 
-    name: str
+    caller: Principal
     limit: int
-    hour: int
+    at_ms: int
 
     @property
-    def key(self) -> str:
-        return f"gateway:quota:{self.name}:{self.hour}"
+    def hour(self) -> int:
+        return self.at_ms // 1000 // HOUR_SECONDS
 
     @property
     def step(self) -> Step:
-        return Step(keys=(self.key,), arguments=(self.limit, KEPT_SECONDS))
+        key = counter(self.caller.kind, self.caller.issuer, self.caller.subject, self.hour)
+        if self.caller.kind != "api-key":
+            return Step(keys=(key,), arguments=(self.limit, KEPT_SECONDS))
+        used = (self.at_ms, self.caller.subject)
+        return Step(keys=(key, KEYS_USED), arguments=(self.limit, KEPT_SECONDS, *used))
 
     def share(self, used: int | None) -> Share:
         """Say what is left after `used` requests, or SPENT; nothing is taken when nobody could count."""
@@ -65,9 +69,9 @@ class Quota:
         )
 
 
-def name_of(caller: Principal) -> str:
-    """Name a principal as one word, whatever its issuer and subject are called."""
-    return f"{caller.kind}:{quote(caller.issuer, safe='')}:{quote(caller.subject, safe='')}"
+def counter(kind: str, issuer: str, subject: str, hour: int) -> str:
+    """Name the counter of a principal's hour, whatever its issuer and subject are called."""
+    return f"gateway:quota:{kind}:{quote(issuer, safe='')}:{quote(subject, safe='')}:{hour}"
 
 
 class Quotas:
@@ -81,10 +85,14 @@ class Quotas:
     def quota(self, caller: Principal, requests_per_hour: int | None = None) -> Quota:
         """Find a principal's quota of this hour: its own, or that of its kind. No I/O."""
         return Quota(
-            name=name_of(caller),
-            limit=self._limits[caller.kind] if requests_per_hour is None else requests_per_hour,
-            hour=int(self._clock.now().timestamp()) // HOUR_SECONDS,
+            caller=caller,
+            limit=self.usual(caller.kind) if requests_per_hour is None else requests_per_hour,
+            at_ms=int(self._clock.now().timestamp() * 1000),
         )
+
+    def usual(self, kind: str) -> int:
+        """The requests an hour of a kind of principals."""
+        return self._limits[kind]
 
     def take(self, caller: Principal, requests_per_hour: int | None = None) -> Share:
         """Count a request of this principal; one that nobody could count is let through."""
@@ -108,7 +116,7 @@ class Failures:
     def barred_seconds(self, address: str) -> int:
         """How long this address must wait; 0 for one that may try. No I/O."""
         now = self._clock.now().timestamp()
-        if self._window != now // WINDOW_SECONDS or address not in self._barred:
+        if self._window != now // WINDOW_SECONDS or site_of(address) not in self._barred:
             return 0
         return ceil((self._window + 1) * WINDOW_SECONDS - now)
 
@@ -118,14 +126,15 @@ class Failures:
         One that nobody could count has no consequence.
         """
         window = int(self._clock.now().timestamp() // WINDOW_SECONDS)
-        step = Step(keys=(f"gateway:failed:{address}:{window}",), arguments=(self._limit, WINDOW_SECONDS))
+        site = site_of(address)
+        step = Step(keys=(f"gateway:failed:{site}:{window}",), arguments=(self._limit, WINDOW_SECONDS))
         counted = self._counters.count(step)
         if counted is None or SPENT < counted < self._limit:
             return 0
         if window != self._window:
             self._barred = set()
             self._window = window
-        self._barred.add(address)
+        self._barred.add(site)
         return self.barred_seconds(address) if counted == SPENT else 0
 
 

@@ -103,7 +103,7 @@ class Revocations:
     def _names(self, verdict: Accepted) -> list[Name]:
         caller = verdict.principal
         if caller.kind == "api-key":
-            return [(API_KEY, caller.subject)]
+            return [(API_KEY, caller.subject), (CLIENT, verdict.owner)]
         if caller.kind != "client":
             return []
         if caller.issuer != self._own_issuer:

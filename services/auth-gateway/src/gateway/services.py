@@ -9,6 +9,7 @@ from common.clock import Clock
 from gateway.admission import Admission
 from gateway.forward import Upstreams
 from gateway.quotas import Limits
+from gateway.usage import Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Services:
     admission: Admission
     upstreams: Upstreams
     limits: Limits
+    usage: Usage
     clock: Clock
     client_silence_seconds: float = 30.0
     document: bytes = b"{}"

@@ -50,7 +50,8 @@ class Issuer:
 class Accepted:
     """A good token: its principal, since and until when, and the key it hangs on.
 
-    `issued_at` is 0 where a token does not say.
+    `issued_at` is 0 where a token does not say. Of an API key, `requests_per_hour` is its own quota if it has
+    one, and `owner` the client id of its application.
     """
 
     principal: Principal
@@ -60,6 +61,8 @@ class Accepted:
     expires_at: float
     issued_at: float
     token_id: str
+    requests_per_hour: int | None = None
+    owner: str = ""
 
 
 class AllowedAlgorithms(JWSRegistry):

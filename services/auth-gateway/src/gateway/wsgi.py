@@ -15,4 +15,6 @@ def build() -> Flask:
     """Build the gateway from this process's environment."""
     settings = load(Settings, os.environ)
     logs.configure("gateway", settings.log_level)
-    return create_app(build_services(settings, SystemClock()))
+    services = build_services(settings, SystemClock())
+    services.usage.start()
+    return create_app(services)

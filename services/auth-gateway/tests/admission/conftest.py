@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from common import database
 from common.clock import FixedClock
@@ -13,6 +14,7 @@ from gateway import routes, tokens
 from gateway.addresses import Proxies
 from gateway.admission import Admission, Decision, Forward, Local, Refuse
 from gateway.counters import Counters
+from gateway.key_desk import KeyDesk
 from gateway.keys import FetchFailed, KeySet
 from gateway.quotas import Failures, Limits, Quotas
 from gateway.revocations import Revocations
@@ -26,6 +28,9 @@ AUDIENCE = "runway-local"
 
 
 SIGNING = {"jobs": {"j1": b"j" * 32}, "outputs": {"o1": b"o" * 32}}
+
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 
 
 SCOPES = "create:jobs read:jobs read:jobs:output-files partner:ea"
@@ -59,7 +64,8 @@ class Door:
     fetches: int = 0
     admission: Admission = field(init=False)
     verdicts: Verdicts = field(init=False)
-    revoked: Revoked = field(default_factory=Revoked)
+    revoked: Any = field(default_factory=Revoked)
+    engine: Engine = field(default_factory=lambda: database.connect(NOWHERE, "tests"))
 
     def build(self, *, disabled: bool = False) -> "Door":
         client = self._issuer(ISSUER, AUDIENCE, tokens.ASYMMETRIC, self._fetch)
@@ -78,6 +84,7 @@ class Door:
             signing=SIGNING,
             verdicts=self.verdicts,
             revocations=self.revoked,
+            keys=KeyDesk(self.engine, ISSUER, self.clock),
             clock=self.clock,
         )
         return self

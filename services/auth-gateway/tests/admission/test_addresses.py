@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.addresses import UNKNOWN, Proxies, networks
+from gateway.addresses import UNKNOWN, Proxies, networks, site_of
 
 TRUSTED = "10.0.0.0/8 fd00::/8"
 
@@ -18,7 +18,7 @@ TRUSTED = "10.0.0.0/8 fd00::/8"
         ("10.0.0.1", "10.0.0.7, 10.0.0.8", "10.0.0.7"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("10.0.0.1", "198.51.100.1, nonsense", "10.0.0.1"),
-        ("fd00::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fd00::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
         ("::ffff:10.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
         ("", "198.51.100.1", UNKNOWN),
     ],
@@ -29,3 +29,8 @@ def test_the_last_hop_that_is_not_ours_counts(peer: str, forwarded_for: str, add
 
 def test_without_trusted_proxies_nobody_is_believed() -> None:
     assert Proxies(()).client_of("10.0.0.1", "198.51.100.1") == "10.0.0.1"
+
+
+def test_an_ipv6_address_counts_as_its_network() -> None:
+    assert site_of("2001:db8:1:2:3:4:5:6") == site_of("2001:db8:1:2::1") != site_of("2001:db8:1:3::1")
+    assert [site_of(text) for text in ("198.51.100.1", UNKNOWN)] == ["198.51.100.1", UNKNOWN]

@@ -59,6 +59,7 @@ def verdict(kind: str = "client", issuer: str = OWN, *, issued_at: datetime | No
         expires_at=0,
         issued_at=issued_at.timestamp() if issued_at else 0,
         token_id="j",
+        owner="o" if kind == "api-key" else "",
     )
 
 
@@ -73,6 +74,7 @@ EARLIER = AT - timedelta(seconds=1)
         (TOKEN, "j", verdict(issued_at=EARLIER)),
         (CLIENT, foreign(OTHER, "c"), verdict(issuer=OTHER, issued_at=EARLIER)),
         (API_KEY, "s", verdict("api-key", "", issued_at=EARLIER)),
+        (CLIENT, "o", verdict("api-key", "", issued_at=EARLIER)),
     ],
 )
 def test_what_was_issued_before_is_revoked(

@@ -26,7 +26,9 @@ class VerifiedSchema(Schema):
     issuer = fields.String(required=True)
     partners = fields.List(fields.String(), required=True)
     scopes = fields.List(fields.String(), required=True)
-    expires_at = fields.String(required=True, data_key="expiresAt", metadata={"format": "date-time"})
+    expires_at = fields.String(
+        required=True, allow_none=True, data_key="expiresAt", metadata={"format": "date-time"}
+    )
 
 
 @blp.route("/verify", methods=["POST"])
@@ -60,5 +62,7 @@ def message(partners: list[str]) -> str:
     return f"Token is valid for partner{'s' if len(partners) > 1 else ''}: {', '.join(partners)}"
 
 
-def _expires_at(caller: Principal) -> str:
+def _expires_at(caller: Principal) -> str | None:
+    if not caller.expires_at:  # an API key may live for ever
+        return None
     return rfc3339(datetime.fromtimestamp(caller.expires_at, UTC))
