@@ -54,6 +54,12 @@ def example() -> Blueprint:
     def make_thing(body: dict[str, Any]) -> dict[str, Any]:
         return body
 
+    @blp.route("/things", methods=["DELETE"])
+    @blp.admits(scopes=("write",), or_role="Administrator")
+    @blp.response(200)
+    def remove_things() -> dict[str, str]:
+        return {"ok": "yes"}
+
     @blp.route("/fail/<how>", methods=["GET"])
     @blp.admits(kinds=("client", "run"), roles=())
     @blp.response(200)
@@ -83,7 +89,8 @@ def app() -> Flask:
 
 def call(app: Flask, method: str, target: str, *, kind: str = "client", **options: Any) -> TestResponse:
     scopes = frozenset(options.pop("scopes", ("read", "write")))
-    caller = Principal(kind=kind, subject="s", scopes=scopes)
+    roles = frozenset(options.pop("roles", ()))
+    caller = Principal(kind=kind, subject="s", scopes=scopes, roles=roles)
     signed = signed_headers(caller, method, target, KEYS, int(CLOCK.now().timestamp()))
     return app.test_client().open(
         target, method=method, headers={**signed, **options.pop("headers", {})}, **options
@@ -117,6 +124,18 @@ def test_a_problem_keeps_its_headers_and_members(app: Flask) -> None:
         3,
     )
     assert answer.get_json()["error"] == "rate_limit_exceeded"
+
+
+def test_a_role_may_stand_for_scopes_where_a_view_says_so(app: Flask) -> None:
+    def statuses(method: str, *roles: str) -> int:
+        return call(app, method, "/v1/things", scopes=(), roles=roles).status_code
+
+    assert statuses("DELETE", "Administrator") == 200
+    assert [statuses("DELETE", role) for role in ("Editor", "administrator")] == [403, 403]
+    assert statuses("GET", "Administrator") == 403
+    document = app.extensions["openapi"].to_dict()
+    told = document["paths"]["/v1/things"]["delete"]["description"]
+    assert told.endswith("with the scope `write`, or the role `Administrator`.")
 
 
 @pytest.mark.parametrize("status", sorted(problems.CODES))

@@ -261,3 +261,27 @@ def gateway_engine(database_url: str) -> Iterator[Engine]:
     made = database.connect(database_url, "tests")
     yield made
     made.dispose()
+
+
+NO_REDIS = "redis://127.0.0.1:1"
+
+
+@pytest.fixture(scope="session")
+def limiting() -> Callable[..., dict[str, Any]]:
+    """What a gateway counts with, by the names of `Services`; nobody counts where no Redis is named."""
+    from gateway.addresses import Proxies
+    from gateway.counters import Counters
+    from gateway.quotas import Failures, Limits, Quotas
+    from gateway.usage import Usage
+
+    def make(engine: Any, clock: Any, redis_url: str = NO_REDIS, most: int = 1000) -> dict[str, Any]:
+        counters = Counters.from_url(redis_url)
+        per_hour = {"client": most, "api-key": most, "run": 50}
+        limits = Limits(
+            quotas=Quotas(counters, clock, per_hour),
+            failures=Failures(counters, clock, limit=most),
+            proxies=Proxies(()),
+        )
+        return {"limits": limits, "usage": Usage(engine, counters, clock)}
+
+    return make

@@ -47,7 +47,7 @@ class Access:
         """Raise 403 unless the caller is admitted."""
         if caller.kind not in self.kinds:
             raise problems.forbidden("This kind of token is not accepted here", "wrong-kind-of-token")
-        if self.or_role in caller.roles:
+        if self.or_role and self.or_role in caller.roles:
             return
         missing = set(self.scopes) - caller.scopes
         if missing or (self.any_scope and not set(self.any_scope) & caller.scopes):

@@ -11,12 +11,9 @@ from sqlalchemy import Engine
 from common import database
 from common.clock import FixedClock
 from gateway import routes, tokens
-from gateway.addresses import Proxies
 from gateway.admission import Admission, Decision, Forward, Local, Refuse
-from gateway.counters import Counters
 from gateway.key_desk import KeyDesk
 from gateway.keys import FetchFailed, KeySet
-from gateway.quotas import Failures, Limits, Quotas
 from gateway.revocations import Revocations
 from gateway.tokens import Accepted, Issuer
 from gateway.verdicts import Verdicts
@@ -166,23 +163,14 @@ def door(keys: Any, routes_file: Path) -> Door:
     return Door(clock=FixedClock(), published=published, run_keys=run_keys, routes_file=routes_file).build()
 
 
-PER_HOUR = {"client": 3, "api-key": 3, "run": 50}
-
-
-def limits_of(redis_url: str, clock: FixedClock) -> Limits:
-    counters = Counters.from_url(redis_url)
-    failures = Failures(counters, clock, limit=3)
-    return Limits(quotas=Quotas(counters, clock, PER_HOUR), failures=failures, proxies=Proxies(()))
+@pytest.fixture
+def nothing_counted(door: Door, limiting: Any) -> Any:
+    """Limits of three requests and three failures whose Redis is away."""
+    return limiting(door.engine, door.clock, most=3)["limits"]
 
 
 @pytest.fixture
-def nothing_counted(door: Door, tools: Any) -> Limits:
-    """Limits whose Redis is away."""
-    return limits_of(f"redis://127.0.0.1:{tools.free_port()}", door.clock)
-
-
-@pytest.fixture
-def counted(door: Door, servers: Any) -> Limits:
+def counted(door: Door, limiting: Any, servers: Any) -> Any:
     """Limits of three requests and three failures on a real server without any count yet."""
     servers.flush_redis()
-    return limits_of(servers.redis_url("gateway"), door.clock)
+    return limiting(door.engine, door.clock, servers.redis_url("gateway"), most=3)["limits"]

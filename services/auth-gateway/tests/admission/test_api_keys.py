@@ -1,6 +1,7 @@
 """API keys at the door and at `/api/v1/keys`, on a real database and a real Redis."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -12,13 +13,12 @@ from sqlalchemy import Engine, text
 from common import database
 from common.clock import rfc3339
 from gateway import routes
-from gateway.addresses import Proxies
+from gateway import usage as usage_of_keys
 from gateway.admission import Forward, Local
 from gateway.app import create_app
 from gateway.counters import Counters
 from gateway.forward import Upstreams
 from gateway.key_desk import KeyDesk
-from gateway.quotas import Failures, Limits, Quotas
 from gateway.revocations import CLIENT, Revocations, revoke
 from gateway.services import Services
 from gateway.usage import Usage
@@ -47,7 +47,6 @@ class Desk:
     client: Any
     engine: Engine
     usage: Usage
-    counters: Counters
     token_of: Callable[..., str]
 
     def ask(self, method: str, path: str = "", body: Any = None, token: str = "", **headers: str) -> Any:
@@ -77,7 +76,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(door: Any, gateway_engine: Engine, servers: Any, keys: Any, tools: Any) -> Desk:
+def desk(door: Any, gateway_engine: Engine, servers: Any, keys: Any, tools: Any, limiting: Any) -> Desk:
     servers.flush_redis()
     with database.transaction(gateway_engine) as connection:
         for table in ("api_key", "revocation", "idempotency_key"):
@@ -86,27 +85,20 @@ def desk(door: Any, gateway_engine: Engine, servers: Any, keys: Any, tools: Any)
     door.revoked = Quiet(gateway_engine, ISSUER, door.clock)
     door.revoked.refresh()
     door.build()
-    counters = Counters.from_url(servers.redis_url("gateway"))
-    quotas = Quotas(counters, door.clock, {"client": USUAL, "api-key": USUAL, "run": USUAL})
-    usage = Usage(gateway_engine, counters, door.clock)
+    counting = limiting(gateway_engine, door.clock, servers.redis_url("gateway"), most=USUAL)
     services = Services(
         engine=gateway_engine,
         admission=door.admission,
         upstreams=Upstreams({"jobs": "http://127.0.0.1:1", "outputs": "http://127.0.0.1:1"}),
-        limits=Limits(
-            quotas=quotas,
-            failures=Failures(counters, door.clock, limit=1000),
-            proxies=Proxies(()),
-        ),
-        usage=usage,
         clock=door.clock,
+        **counting,
     )
 
     def token_of(client_id: str = "runway-api", **changes: Any) -> str:
         named = {"client_id": client_id, "azp": client_id, "sub": client_id, **changes}
         return str(tools.mint(keys.rsa, door.claims(**named)))
 
-    made = Desk(door, create_app(services).test_client(), gateway_engine, usage, counters, token_of)
+    made = Desk(door, create_app(services).test_client(), gateway_engine, counting["usage"], token_of)
     made.note_application("runway-api")
     return made
 
@@ -569,8 +561,10 @@ def test_requests_of_the_hour_before_are_written_down_in_the_next(desk: Desk) ->
     assert stored(desk, made)[0] == 4
 
 
-def test_one_worker_writes_down_for_all(desk: Desk) -> None:
-    assert [desk.counters.take_turn(50) for _ in range(3)] == [True, False, False]
+def test_one_worker_writes_down_for_all(servers: Any) -> None:
+    servers.flush_redis()
+    workers = [Counters.from_url(servers.redis_url("gateway")) for _ in range(3)]
+    assert [worker.take_turn(50) for worker in workers] == [True, False, False]
 
 
 def test_without_redis_keys_are_listed_with_what_is_written_down(desk: Desk) -> None:
@@ -584,3 +578,16 @@ def test_without_redis_keys_are_listed_with_what_is_written_down(desk: Desk) -> 
     item = desk.ask("GET").json["data"][0]
     assert (item["total_requests"], item["remaining_requests"]) == (1, USUAL)
     assert item["last_used_at"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_a_worker_writes_down_by_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, token = desk.make()
+    verify(desk, token)
+    desk.door.clock.advance(1)
+    monkeypatch.setattr(usage_of_keys, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(Counters, "take_turn", lambda *_: True)
+    desk.usage.start()
+    deadline = time.monotonic() + 20
+    while stored(desk, made)[0] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

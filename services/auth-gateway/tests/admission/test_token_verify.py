@@ -5,24 +5,21 @@ from typing import Any
 import pytest
 
 from gateway.app import create_app
-from gateway.counters import Counters
 from gateway.forward import Upstreams
 from gateway.services import Services
-from gateway.usage import Usage
 
 PATH = "/api/v1/token/verify"
 
 
 @pytest.fixture
-def client(door: Any, nothing_counted: Any) -> Any:
+def client(door: Any, limiting: Any) -> Any:
     upstreams = Upstreams({"jobs": "http://127.0.0.1:1", "outputs": "http://127.0.0.1:1"})
     services = Services(
         engine=door.engine,
         admission=door.admission,
         upstreams=upstreams,
-        limits=nothing_counted,
-        usage=Usage(door.engine, Counters.from_url("redis://127.0.0.1:1"), door.clock),
         clock=door.clock,
+        **limiting(door.engine, door.clock),
     )
     return create_app(services).test_client()
 

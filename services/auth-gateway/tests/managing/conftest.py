@@ -14,6 +14,7 @@ from gateway import declared, routes, tokens
 from gateway.admission import Admission
 from gateway.app import TARGETS, create_app
 from gateway.forward import Upstreams
+from gateway.key_desk import KeyDesk
 from gateway.keys import KeySet
 from gateway.revocations import Revocations
 from gateway.services import Services
@@ -69,7 +70,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def built(gateway_engine: Engine, database_url: str, routes_file: Path) -> Iterator[House]:
+def built(gateway_engine: Engine, database_url: str, routes_file: Path, limiting: Any) -> Iterator[House]:
     """Gateway and issuer, put together once."""
     clock = FixedClock()
     settings = IssuerSettings(
@@ -95,9 +96,16 @@ def built(gateway_engine: Engine, database_url: str, routes_file: Path) -> Itera
         signing={},
         verdicts=Verdicts(),
         revocations=revocations,
+        keys=KeyDesk(gateway_engine, URL, clock),
         clock=clock,
     )
-    services = Services(engine=gateway_engine, admission=admission, upstreams=Upstreams({}), clock=clock)
+    services = Services(
+        engine=gateway_engine,
+        admission=admission,
+        upstreams=Upstreams({}),
+        clock=clock,
+        **limiting(gateway_engine, clock),
+    )
     yield House(
         gateway=create_app(services).test_client(),
         issuer=issuer_app.create_app(issuer).test_client(),

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import urllib3
 
 from common.clock import SystemClock
+from gateway.quotas import WINDOW_SECONDS
 
+MARGIN_SECONDS = 20
 KEY = {"j1": b"j" * 32}
 
 
@@ -139,3 +142,11 @@ _HASTY = """
 def wire(world: Wire) -> Wire:
     world.upstream.seen.clear()
     return world
+
+
+@pytest.fixture
+def well_inside_a_window() -> None:
+    """Let a ten-minute window or an hour end first, if that would happen in mid-test."""
+    left = WINDOW_SECONDS - time.time() % WINDOW_SECONDS
+    if left < MARGIN_SECONDS:
+        time.sleep(left)

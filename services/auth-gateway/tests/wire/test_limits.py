@@ -16,6 +16,7 @@ HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 TARGETS = ("jobs", "outputs", "issuer", "gateway")
 ROUTES = Path(__file__).resolve().parents[4] / "deploy" / "gateway" / "routes.yaml"
 GUARDED = [route for route in routes.load(ROUTES, TARGETS).routes if not route.is_open]
+pytestmark = pytest.mark.usefixtures("well_inside_a_window")
 _numbers = itertools.count(1)
 
 

@@ -1,5 +1,6 @@
 """API keys: list, create, change, delete, and how much they are used."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from gateway.quotas import HOUR_SECONDS
 from gateway.services import services
 from gateway.usage import Use
 
+NUMBER = {"in": "path", "name": "key_id", "required": True, "schema": {"type": "integer", "example": 17}}
 MISSING = (404, "API key not found", "api-key-not-found")
 BEYOND = (403, "A key cannot have what its maker has not: scope admin", "beyond-its-maker")
 SHOWN = (409, "The first request with this Idempotency-Key was done", "secret-shown-once")
@@ -62,16 +64,16 @@ def create_key(body: dict[str, Any]) -> Any:
     return _envelope("API key created", made), {"Cache-Control": "no-store"}
 
 
-@blp.route("/<int:key_id>", methods=["PUT"])
+@blp.route("/<key_id>", parameters=[NUMBER], methods=["PUT"])
 @blp.admits(**MANAGES)
 @blp.arguments(key_schemas.ChangedKeyBody)
 @blp.refuses(*MISSING)
 @blp.refuses(*BEYOND)
 @blp.response(200, key_schemas.KeyAnswer)
-def change_key(body: dict[str, Any], key_id: int) -> Any:
+def change_key(body: dict[str, Any], key_id: str) -> Any:
     """Rename a key, switch it on or off, or change its scopes or quota; it holds within a second."""
     with transaction(services().engine) as connection:
-        key = api_keys.get(connection, _storable(key_id), _manager(connection))
+        key = api_keys.get(connection, _number(key_id), _manager(connection))
         if body.get("active") or {"scopes", "requests_per_hour"} & set(body):
             _require_covered(
                 _powers(connection),
@@ -84,27 +86,27 @@ def change_key(body: dict[str, Any], key_id: int) -> Any:
     return _envelope("API key changed", _items([changed])[0])
 
 
-@blp.route("/<int:key_id>", methods=["DELETE"])
+@blp.route("/<key_id>", parameters=[NUMBER], methods=["DELETE"])
 @blp.admits(**MANAGES)
 @blp.refuses(*MISSING)
 @blp.response(200, key_schemas.KeyDeletedAnswer)
-def delete_key(key_id: int) -> Any:
+def delete_key(key_id: str) -> Any:
     """Delete a key; nobody comes in with it a second later."""
     with transaction(services().engine) as connection:
-        key = api_keys.get(connection, _storable(key_id), _manager(connection))
+        key = api_keys.get(connection, _number(key_id), _manager(connection))
         api_keys.delete(connection, key)
         audit.record(connection, acting.actor(), "api-key.deleted", str(key.id), name=key.name)
     return _envelope("API key deleted", None)
 
 
-@blp.route("/<int:key_id>/usage", methods=["GET"])
+@blp.route("/<key_id>/usage", parameters=[NUMBER], methods=["GET"])
 @blp.admits(**READS)
 @blp.refuses(*MISSING)
 @blp.response(200, key_schemas.KeyUsageAnswer)
-def show_key_usage(key_id: int) -> Any:
+def show_key_usage(key_id: str) -> Any:
     """Show how much a key is used."""
     with transaction(services().engine) as connection:
-        key = api_keys.get(connection, _storable(key_id), _manager(connection))
+        key = api_keys.get(connection, _number(key_id), _manager(connection))
     [use] = services().usage.of([key])
     item = _item(key, use)
     hour = int(services().clock.now().timestamp()) // HOUR_SECONDS
@@ -150,10 +152,10 @@ def _require_covered(
         raise BeyondItsMaker(beyond)
 
 
-def _storable(key_id: int) -> int:
-    if key_id >= 2**63:
-        raise KeyUnknown(key_id)
-    return key_id
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise KeyUnknown(text)
+    return int(text)
 
 
 def _items(keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
