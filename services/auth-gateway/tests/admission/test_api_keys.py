@@ -401,6 +401,15 @@ def test_a_small_key_makes_no_larger_ones(desk: Desk) -> None:
     assert desk.ask("POST", "", body, small).status_code == 403
 
 
+def test_a_key_makes_none_that_outlives_it(desk: Desk) -> None:
+    end, later = (rfc3339(desk.door.clock.now() + timedelta(hours=hours)) for hours in (1, 2))
+    _, token = desk.make(scopes=["write"], expires_at=end)
+    made, _ = desk.make(token, scopes=["write"])
+    assert made["expires_at"] == end
+    body = {"name": "x", "scopes": ["write"], "expires_at": later}
+    assert desk.ask("POST", "", body, token).status_code == 403
+
+
 def test_a_key_can_neither_raise_itself_nor_another(desk: Desk, admin: str) -> None:
     mine, token = desk.make(scopes=["write"])
     other, _ = desk.make(scopes=["read", "write"])

@@ -48,8 +48,8 @@ def list_keys() -> Any:
 def create_key(body: dict[str, Any]) -> Any:
     """Create a key, and see its token this once.
 
-    A key has at most what its maker has: scopes, partners and requests an hour. `read` stands for `read:jobs`
-    and `read:jobs:output-files`, `write` for `create:jobs`, `admin` for everything.
+    A key has at most what its maker has: scopes, partners, requests an hour, and the life of a key. `read`
+    stands for `read:jobs` and `read:jobs:output-files`, `write` for `create:jobs`, `admin` for everything.
     """
     with transaction(services().engine) as connection:
         owner = _manager(connection).owner
@@ -140,8 +140,19 @@ def _wish(body: Mapping[str, Any], maker: Powers) -> NewKey:
         scopes=body["scopes"],
         partners=partners,
         requests_per_hour=quota,
-        expires_at=body.get("expires_at"),
+        expires_at=_ends_at(body.get("expires_at")),
     )
+
+
+def _ends_at(wished: datetime | None) -> datetime | None:
+    """When a key ends: one that a key makes not after its maker."""
+    caller = current_principal()
+    if caller.kind != "api-key" or not caller.expires_at:
+        return wished
+    last = datetime.fromtimestamp(caller.expires_at, UTC)
+    if wished and wished > last:
+        raise BeyondItsMaker([f"a life beyond {rfc3339(last)}"])
+    return wished or last
 
 
 def _require_covered(
