@@ -9,7 +9,7 @@ from sqlalchemy import Engine, RowMapping, text
 from common import database
 from common.clock import Clock
 from common.principal import Principal
-from gateway import powers
+from gateway import powers, revocations
 from gateway.api_keys import hash_of
 from gateway.tokens import Accepted, InvalidToken
 
@@ -19,18 +19,22 @@ _TOKEN = re.compile(r"rl_([A-Za-z0-9]{8})_[A-Za-z0-9]{32}")
 _NO_HASH = bytes(32)
 
 _FIND = text("""
-    SELECT key.id, key.name, key.secret_sha256, key.scopes, key.partners, key.owner_client_id,
-           key.requests_per_hour, key.expires_at, key.active,
-           key.owner_issuer <> :own_issuer OR coalesce(application.enabled, false) AS is_owner_enabled,
-           CAST(extract(epoch FROM key.updated_at) AS float) AS updated_at
-    FROM gateway.api_key AS key
-    LEFT JOIN gateway.client_application AS application ON application.client_id = key.owner_client_id
-    WHERE key.prefix = :prefix
+    SELECT key.id, key.name, key.secret_sha256, key.scopes, key.partners, key.owner_issuer,
+           key.owner_client_id, key.requests_per_hour, key.expires_at, key.active,
+           CAST(extract(epoch FROM key.updated_at) AS float) AS updated_at,
+           CASE WHEN key.owner_issuer = :own_issuer
+               THEN EXISTS (SELECT FROM gateway.client_application AS application
+                            WHERE application.client_id = key.owner_client_id AND application.enabled)
+               ELSE NOT EXISTS (SELECT FROM gateway.revocation
+                                WHERE kind = 'client' AND before_at > now()
+                                    AND subject = concat(key.owner_issuer, ' ', key.owner_client_id))
+           END AS is_owner_good
+    FROM gateway.api_key AS key WHERE key.prefix = :prefix
 """)
 
 
 class KeyDesk:
-    """Says whom an API key stands for. `own_issuer` is where disabled applications are known."""
+    """Says whom an API key stands for. `own_issuer` has applications of ours; others may be denied."""
 
     def __init__(self, engine: Engine, own_issuer: str, clock: Clock) -> None:
         self._engine = engine
@@ -50,7 +54,10 @@ class KeyDesk:
             raise InvalidToken("unknown API key")
         if fault := _fault(row, self._clock.now()):
             raise InvalidToken(fault)
-        return _accepted(row)
+        return _accepted(row, self._owner(row["owner_issuer"], row["owner_client_id"]))
+
+    def _owner(self, issuer: str, client_id: str) -> str:
+        return client_id if issuer == self._own_issuer else revocations.foreign(issuer, client_id)
 
 
 def _fault(row: RowMapping, now: datetime) -> str:
@@ -59,10 +66,10 @@ def _fault(row: RowMapping, now: datetime) -> str:
         return "inactive API key"
     if row["expires_at"] and row["expires_at"] <= now:
         return "expired API key"
-    return "" if row["is_owner_enabled"] else "API key of a disabled application"
+    return "" if row["is_owner_good"] else "API key of an application that is disabled or denied"
 
 
-def _accepted(row: RowMapping) -> Accepted:
+def _accepted(row: RowMapping, owner: str) -> Accepted:
     expires_at = row["expires_at"]
     caller = Principal(
         kind="api-key",
@@ -84,5 +91,5 @@ def _accepted(row: RowMapping) -> Accepted:
         issued_at=row["updated_at"],  # a verdict ends with the version of the key it was made of
         token_id="",
         requests_per_hour=row["requests_per_hour"],
-        owner=row["owner_client_id"],
+        owner=owner,
     )

@@ -51,7 +51,7 @@ class Accepted:
     """A good token: its principal, since and until when, and the key it hangs on.
 
     `issued_at` is 0 where a token does not say. Of an API key, `requests_per_hour` is its own quota if it has
-    one, and `owner` the client id of its application.
+    one, and `owner` the subject under which its application is revoked.
     """
 
     principal: Principal

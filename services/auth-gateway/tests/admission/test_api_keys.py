@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from common import database
 from common.clock import rfc3339
-from gateway import routes
+from gateway import denials, routes
 from gateway import usage as usage_of_keys
 from gateway.admission import Forward, Local
 from gateway.app import create_app
@@ -286,6 +286,24 @@ def test_the_keys_of_a_disabled_application_are_refused(desk: Desk, statement: s
         revoke(connection, CLIENT, "runway-api", now)
     desk.refresh()
     assert desk.door.refusal(token) == INVALID
+
+
+def test_the_keys_of_a_denied_client_of_an_identity_provider_are_refused(desk: Desk) -> None:
+    _, token = desk.make()
+    theirs = ("https://idp.example/x", "runway-api")
+    with database.transaction(desk.engine) as connection:
+        move = "UPDATE gateway.api_key SET owner_issuer = :issuer"
+        connection.execute(text(move), {"issuer": theirs[0]})
+    assert isinstance(desk.door.admitted(token), Forward)
+    with database.transaction(desk.engine) as connection:
+        denials.deny(connection, *theirs)
+    desk.refresh()
+    assert desk.door.refusal(token) == INVALID
+    with database.transaction(desk.engine) as connection:
+        denials.allow(connection, *theirs)
+    desk.door.clock.advance(3)
+    desk.refresh()
+    assert isinstance(desk.door.admitted(token), Forward)
 
 
 def test_without_a_database_a_new_key_is_a_503_and_a_known_one_as_long_as_the_view_is_fresh(
