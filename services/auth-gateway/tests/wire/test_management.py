@@ -67,6 +67,7 @@ def site(
     gateways = [
         serve(
             "gateway",
+            REDIS_URL="redis://127.0.0.1:1",  # where nobody is: nothing is counted
             PUBLIC_URL="http://localhost",
             ROUTES_FILE=str(routes_file),
             OAUTH2_ISSUER=url,
