@@ -24,7 +24,7 @@ ISSUER = "https://login.example/realms/x"
 AUDIENCE = "runway-local"
 
 
-SIGNING = {"jobs": {"j1": b"j" * 32}, "outputs": {"o1": b"o" * 32}}
+SIGNING = {"jobs": {"j1": b"j" * 32}, "jobs-watch": {"j1": b"j" * 32}, "outputs": {"o1": b"o" * 32}}
 
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"

@@ -180,7 +180,9 @@ def test_an_admin_key_is_an_administrator(desk: Desk, admin: str) -> None:
 
 def test_keys_are_taken_wherever_a_clients_token_is(desk: Desk) -> None:
     _, token = desk.make(scopes=["read", "write"])
-    for route in routes.load(desk.door.routes_file, ("jobs", "outputs", "issuer", "gateway")).routes:
+    for route in routes.load(
+        desk.door.routes_file, ("jobs", "jobs-watch", "outputs", "issuer", "gateway")
+    ).routes:
         path = route.path.replace("/**", "").replace("*", "x")
         if "client" in route.admits:
             assert isinstance(desk.door.knock(token, route.methods[0], path), Forward | Local)

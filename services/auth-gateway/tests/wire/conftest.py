@@ -89,7 +89,6 @@ def _wire(
     table.write_text(routes_file.read_text() + _HASTY)
     gateway = serve(
         "gateway",
-        DATABASE_URL=database_url,
         **{
             "OAUTH2_ISSUER": login.url,
             "OAUTH2_AUDIENCE": "runway-local",

@@ -13,7 +13,7 @@ from gateway import routes
 from gateway.routes import Route
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-TARGETS = ("jobs", "outputs", "issuer", "gateway")
+TARGETS = ("jobs", "jobs-watch", "outputs", "issuer", "gateway")
 ROUTES = Path(__file__).resolve().parents[4] / "deploy" / "gateway" / "routes.yaml"
 GUARDED = [route for route in routes.load(ROUTES, TARGETS).routes if not route.is_open]
 pytestmark = pytest.mark.usefixtures("well_inside_a_window")
