@@ -198,6 +198,7 @@ class Served:
     url: str
     port: int
     pid: int
+    log: Path
 
 
 @pytest.fixture(scope="session")
@@ -207,14 +208,15 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
     def start(package: str, **environment: str) -> Served:
         port = int(environment.get("PORT") or free_port())
-        log = (tmp_path_factory.mktemp(package) / "log").open("wb")
+        log_path = tmp_path_factory.mktemp(package) / "log"
+        log = log_path.open("wb")
         command = [sys.executable, "-m", "gunicorn", "-c", "python:common.serving", f"{package}.wsgi:build()"]
         told = {**os.environ, "PORT": str(port), "WEB_WORKERS": "1", **environment}
         path = os.pathsep.join([str(SERVICE / "src"), os.environ.get("PYTHONPATH", "")])
         running.append(subprocess.Popen(command, env={**told, "PYTHONPATH": path}, stdout=log, stderr=log))
         log.close()
         _await(f"http://127.0.0.1:{port}/healthz")
-        return Served(url=f"http://127.0.0.1:{port}", port=port, pid=running[-1].pid)
+        return Served(url=f"http://127.0.0.1:{port}", port=port, pid=running[-1].pid, log=log_path)
 
     yield start
     for process in running:
@@ -224,7 +226,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
 
 def _await(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             with urllib3.PoolManager() as http:

@@ -66,7 +66,7 @@ def gateway(facts: Facts) -> dict[str, str]:
     ports = facts.ports
     return {
         "FAILED_AUTH_LIMIT": "100000",  # tests fail on purpose, all from one address
-        "WEB_THREADS": "32",  # a slow client holds one of its threads
+        "WEB_WORKER_CLASS": "gateway.relay.worker.RelayWorker",
         "OAUTH2_ISSUER": facts.issuer_url,
         "OAUTH2_AUDIENCE": AUDIENCE,
         "ISSUER_URL": facts.issuer_url,

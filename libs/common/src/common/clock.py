@@ -7,9 +7,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time: `now()` aware and in UTC, `monotonic()` in seconds for measuring."""
+    """Tells the time: `now()` aware and in UTC, `timestamp()` the same in Unix seconds, `monotonic()` in
+    seconds for measuring.
+    """
 
     def now(self) -> datetime: ...
+
+    def timestamp(self) -> float: ...
 
     def monotonic(self) -> float: ...
 
@@ -19,6 +23,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def timestamp(self) -> float:
+        return time.time()
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -33,6 +40,9 @@ class FixedClock:
 
     def now(self) -> datetime:
         return self.at + timedelta(seconds=self.elapsed_seconds)
+
+    def timestamp(self) -> float:
+        return self.now().timestamp()
 
     def monotonic(self) -> float:
         return self.elapsed_seconds

@@ -25,7 +25,7 @@ def request_id(offered: str | None) -> str:
     """Keep a caller's request id when it is harmless in a log line, else make one."""
     if offered and _REQUEST_ID.fullmatch(offered):
         return offered
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def parse_uuid(text: str) -> uuid.UUID | None:

@@ -4,7 +4,6 @@ The gateway writes a `Principal` as `X-Auth-*` headers and signs them together w
 a receiver verifies before it believes. Calls between services use the same with kind `service`.
 """
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -79,18 +78,32 @@ def service(name: str) -> Principal:
     return Principal(kind="service", subject=name)
 
 
-def sign(headers: Mapping[str, str], method: str, target: str, keys: Mapping[str, bytes], now: int) -> str:
-    """Make the value of `X-Auth-Signature` with the first of `keys`. The body streams and is not covered."""
-    kid, key = next(iter(keys.items()))
-    return f"t={now},k={kid},s={_digest(key, now, method, target, headers)}"
+class Identity:
+    """A principal as one receiver hears of it: written once, signed anew for each request.
+
+    The first of `keys` signs. The body streams and is not covered.
+    """
+
+    __slots__ = ("_key", "_kid", "_lines", "headers", "wire")
+
+    def __init__(self, principal: Principal, keys: Mapping[str, bytes]) -> None:
+        headers = to_headers(principal)
+        self._kid, self._key = next(iter(keys.items()))
+        self._lines = _lines(headers)
+        self.headers = tuple(headers.items())
+        self.wire = "".join(f"{name}: {value}\r\n" for name, value in self.headers).encode("ascii")
+
+    def signature(self, method: str, target: str, now: int) -> str:
+        """Make the value of `X-Auth-Signature` for one request line."""
+        return f"t={now},k={self._kid},s={_digest(self._key, now, method, target, self._lines)}"
 
 
 def signed_headers(
     principal: Principal, method: str, target: str, keys: Mapping[str, bytes], now: int
 ) -> dict[str, str]:
     """Write and sign a principal for one request to one receiver."""
-    headers = to_headers(principal)
-    return {**headers, SIGNATURE: sign(headers, method, target, keys, now)}
+    identity = Identity(principal, keys)
+    return {**dict(identity.headers), SIGNATURE: identity.signature(method, target, now)}
 
 
 def verify(
@@ -107,7 +120,7 @@ def verify(
     key = keys.get(kid)
     # As bytes: compare_digest refuses texts that are not ASCII, and a header may hold any Latin-1.
     if key is None or not hmac.compare_digest(
-        _digest(key, stamp, method, target, ours).encode(), digest.encode()
+        _digest(key, stamp, method, target, _lines(ours)).encode(), digest.encode()
     ):
         raise SignatureError("the signature does not match")
     return from_headers(ours)
@@ -132,7 +145,9 @@ def _parts(signature: str) -> tuple[int, str, str]:
         raise SignatureError("the signature is missing") from None
 
 
-def _digest(key: bytes, stamp: int, method: str, target: str, headers: Mapping[str, str]) -> str:
-    lines = ["v1", str(stamp), method.upper(), target]
-    lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
-    return hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join(f"\n{name}:{headers[name]}" for name in sorted(headers))
+
+
+def _digest(key: bytes, stamp: int, method: str, target: str, lines: str) -> str:
+    return hmac.digest(key, f"v1\n{stamp}\n{method.upper()}\n{target}{lines}".encode(), "sha256").hex()

@@ -5,45 +5,53 @@ answers `Ask` when the token is new; then `authenticate()` finds out (keys may h
 `conclude()` goes on. `decide()` is the three in a row, for a lane that may block.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from common import principal as identity
 from common.clock import Clock
 from common.database import Unavailable as DatabaseUnavailable
 from common.logs import get_logger
-from common.principal import Principal
+from common.principal import SIGNATURE, Identity, Principal
 from common.problems import Problem
 from gateway import headers as relayed
 from gateway import problems, targets, tokens
-from gateway.headers import Headers
+from gateway.headers import Block, Headers, digest
 from gateway.key_desk import KeyDesk
 from gateway.keys import KeysUnavailable
 from gateway.revocations import Revocations
 from gateway.routes import GATEWAY, Route, Table
 from gateway.tokens import Accepted, InvalidToken, Issuer
-from gateway.verdicts import Rejected, Unavailable, Verdict, Verdicts, digest
+from gateway.verdicts import Rejected, Unavailable, Verdict, Verdicts
 
 KEY_PREFIX = "rl_"  # API keys, which are no JWTs
-_BEARER = re.compile(r"bearer +(\S.*)", re.IGNORECASE)
 
-VERDICTS = Counter(
-    "taxiway_gateway_verdicts", "Tokens looked up, by where the verdict came from", ("source",)
-)
+CHECKED = Counter("taxiway_gateway_tokens_checked", "Tokens that had to be checked; the others were known")
 
 
-@dataclass(frozen=True, kw_only=True)
+# What is made for every request is not frozen: freezing costs more than the rest of the decision.
+@dataclass(slots=True)
 class Forward:
-    """Send it on: exactly this target and these headers, plus what the lane knows (length, request id)."""
+    """Send it on: exactly this target and these headers, plus what the lane knows (length, request id).
+
+    `identity` and `signature` are absent on routes that ask for no token.
+    """
 
     route: Route
     target: str
-    headers: Headers
-    principal: Principal | None
+    block: Block
+    principal: Principal | None = None
     requests_per_hour: int | None = None
+    identity: Identity | None = None
+    signature: str = ""
+
+    @property
+    def headers(self) -> Headers:
+        """What the service gets to see."""
+        if self.identity is None:
+            return relayed.to_upstream(self.block.values, keep_authorization=True)
+        return (*self.block.upstream, *self.identity.headers, (SIGNATURE, self.signature))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +74,14 @@ class Local:
     requests_per_hour: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True)
 class Arrival:
     """A request whose route is found."""
 
     route: Route
     method: str
     target: str
-    headers: Mapping[str, str]
+    block: Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +125,14 @@ class Admission:
 
         An address that is barred for some seconds may come in as whom we know already, and try nothing.
         """
-        decision = self.consider(method, target, headers)
+        decision = self.consider(method, target, Block(relayed.inbound(headers)))
         if barred_seconds and is_attempt(decision, method):
             return Refuse(problem=problems.too_many_failures(barred_seconds))
         if isinstance(decision, Ask):
             return self.conclude(decision.arrival, self.authenticate(decision.token))
         return decision
 
-    def consider(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Decision | Ask:
+    def consider(self, method: str, target: str, block: Block) -> Decision | Ask:
         """Decide without I/O, or say that the token is new."""
         try:
             normal = targets.parse(target)
@@ -134,12 +142,12 @@ class Admission:
         if match.route is None:
             problem = problems.wrong_method(match.allowed) if match.allowed else problems.no_route()
             return Refuse(problem=problem)
-        collected = relayed.inbound(headers)
-        arrival = Arrival(route=match.route, method=method, target=normal.full, headers=collected)
+        arrival = Arrival(match.route, method, normal.full, block)
         return self._admit(arrival, None) if match.route.is_open else self._identify(arrival)
 
     def authenticate(self, token: str) -> Verdict:
         """Find out about a token, and remember it; fetches keys where they are missing."""
+        CHECKED.inc()
         now = self._now()
         verdict = self._examine(token, now)
         self._verdicts.put(digest(token), verdict, now)
@@ -161,20 +169,17 @@ class Admission:
         return self._admit(arrival, verdict)
 
     def _identify(self, arrival: Arrival) -> Decision | Ask:
-        bearer = _BEARER.fullmatch(arrival.headers.get("authorization", "").strip())
-        if bearer is None:
+        token = arrival.block.token
+        if not token:
             return Refuse(problem=problems.no_token(), route=arrival.route)
-        token = bearer[1]
         if len(token) > tokens.MAX_TOKEN_BYTES:
             return Refuse(problem=problems.invalid_token(), route=arrival.route, is_failure=True)
         if arrival.route.external_api and not self._knows_clients and not _is_of_our_own(token):
             return Refuse(problem=problems.external_api_disabled(), route=arrival.route)
-        verdict = self._known(token)
-        VERDICTS.labels("cache" if verdict else "check").inc()
+        verdict = self._known(arrival.block.token_name)
         return self.conclude(arrival, verdict) if verdict else Ask(arrival=arrival, token=token)
 
-    def _known(self, token: str) -> Verdict | None:
-        name = digest(token)
+    def _known(self, name: bytes) -> Verdict | None:
         verdict = self._verdicts.get(name, self._now())
         if isinstance(verdict, Accepted) and not self._still_counts(verdict):
             self._verdicts.drop(name)
@@ -209,26 +214,23 @@ class Admission:
         own_quota = verdict.requests_per_hour if verdict else None
         if route.to == GATEWAY:
             return Local(route=route, principal=caller, requests_per_hour=own_quota)
-        length = arrival.headers.get("content-length", "")
+        length = arrival.block.values.get("content-length", "")
         if length.isdecimal() and int(length) > route.body_bytes:
             return _refuse(problems.body_too_large(route.body_bytes), route, verdict)
-        sent = relayed.to_upstream(arrival.headers, keep_authorization=route.is_open)
-        if caller is not None:
-            sent += tuple(self._identity_headers(caller, arrival).items())
-        return Forward(
-            route=route,
-            target=arrival.target,
-            headers=sent,
-            principal=caller,
-            requests_per_hour=own_quota,
-        )
+        if verdict is None:
+            return Forward(route, arrival.target, arrival.block)
+        identity = self._identity(verdict, route.to)
+        signature = identity.signature(arrival.method, arrival.target, int(self._now()))
+        return Forward(route, arrival.target, arrival.block, caller, own_quota, identity, signature)
 
-    def _identity_headers(self, caller: Principal, arrival: Arrival) -> dict[str, str]:
-        keys = self._signing[arrival.route.to]
-        return identity.signed_headers(caller, arrival.method, arrival.target, keys, int(self._now()))
+    def _identity(self, verdict: Accepted, to: str) -> Identity:
+        identity = verdict.identities.get(to)
+        if identity is None:
+            identity = verdict.identities[to] = Identity(verdict.principal, self._signing[to])
+        return identity
 
     def _now(self) -> float:
-        return self._clock.now().timestamp()
+        return self._clock.timestamp()
 
 
 def _refuse(problem: Problem, route: Route, verdict: Accepted | None) -> Refuse:

@@ -1,8 +1,10 @@
 """Put the gateway together: everything it needs comes in from outside."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import urllib3
 from flask import Flask, Request
@@ -31,6 +33,9 @@ from gateway.tokens import Issuer
 from gateway.usage import Usage
 from gateway.verdicts import Verdicts
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 MANAGEMENT = (apps.applications, apps.service_accounts, older_apps.blp, authorization.blp, api_keys.blp)
 ERRORS: ErrorTable = {
     applications.ApplicationUnknown: lambda error: problems.application_unknown(error.id),
@@ -42,6 +47,14 @@ ERRORS: ErrorTable = {
     BeyondItsMaker: lambda error: problems.beyond_its_maker(error.beyond),
 }
 TARGETS = ("jobs", "jobs-watch", "outputs", "issuer", routes.GATEWAY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """What a lane outside the application needs: its services, and the application without a lane."""
+
+    services: Services
+    local: "WSGIApplication"
 
 
 def build_services(settings: Settings, clock: Clock) -> Services:
@@ -72,6 +85,8 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         limits=limits(settings, counters, clock),
         usage=Usage(engine, counters, clock),
         clock=clock,
+        urls=settings.upstreams,
+        logs_requests=settings.log_level.upper() in ("DEBUG", "INFO"),
         client_silence_seconds=settings.client_silence_seconds,
         document=documentation.document(settings.public_url),
     )
@@ -132,6 +147,7 @@ def create_app(services: Services | None) -> Flask:
     )
     if services:
         app.register_blueprint(documentation.pages(services.document))
+        app.extensions["gateway"] = Gateway(services=services, local=app.wsgi_app)
         lane = Lane(
             app.wsgi_app,
             services.admission,

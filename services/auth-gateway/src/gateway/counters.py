@@ -25,20 +25,21 @@ TURN = "gateway:usage-turn"
 PAUSE_SECONDS = 1.0  # after a failure nobody waits for Redis again for so long
 SPENT = -1
 
-# Counts unless the limit is reached: what is refused costs nothing. Redis 7.0 and Valkey know all of it.
+# Counts what is wanted as far as the limit goes: what is refused costs nothing. Redis 7.0 and Valkey know it.
 COUNT = """
     local used = tonumber(redis.call('GET', KEYS[1]) or 0)
-    if used >= tonumber(ARGV[1]) then
-        return -1
+    local granted = math.min(tonumber(ARGV[3]), tonumber(ARGV[1]) - used)
+    if granted <= 0 then
+        return {-1, 0}
     end
-    used = redis.call('INCR', KEYS[1])
-    if used == 1 then
+    redis.call('INCRBY', KEYS[1], granted)
+    if used == 0 then
         redis.call('EXPIRE', KEYS[1], ARGV[2])
     end
     if KEYS[2] then
-        redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+        redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
     end
-    return used
+    return {used + granted, granted}
 """
 
 UNCOUNTED = Counter("taxiway_gateway_uncounted", "Requests let through uncounted because Redis was away")
@@ -46,10 +47,24 @@ UNCOUNTED = Counter("taxiway_gateway_uncounted", "Requests let through uncounted
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One run of COUNT: `keys` and `arguments` are its KEYS and ARGV, for whoever speaks to Redis."""
+    """One run of COUNT: at most `wanted` of what `limit` leaves.
 
-    keys: tuple[str, ...]
-    arguments: tuple[int | str, ...]
+    `used_key` is an API key by when it is used, in ms, and its id.
+    """
+
+    key: str
+    limit: int
+    kept_seconds: int
+    wanted: int = 1
+    used_key: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """How many there are by now, SPENT at the limit, and how many of them this step was granted."""
+
+    used: int
+    granted: int
 
 
 class Counters:
@@ -71,12 +86,15 @@ class Counters:
         )
         return cls(client)
 
-    def count(self, step: Step) -> int | None:
-        """Count one up and say how many there are, SPENT at the limit; None when Redis is away."""
-        counted: int | None = self._ask(lambda: self._count(step.keys, step.arguments))
+    def count(self, step: Step) -> Counted | None:
+        """Count up as far as the limit allows; None when Redis is away."""
+        keys = (step.key, KEYS_USED) if step.used_key else (step.key,)
+        arguments = (step.limit, step.kept_seconds, step.wanted, *(step.used_key or ()))
+        counted = self._ask(lambda: self._count(keys, arguments))
         if counted is None:
-            UNCOUNTED.inc()
-        return counted
+            UNCOUNTED.inc(step.wanted)
+            return None
+        return Counted(used=counted[0], granted=counted[1])
 
     def read(self, keys: Sequence[str]) -> list[int]:
         """Read counters; what is not there, or cannot be read, is 0."""

@@ -86,6 +86,11 @@ class Answer:
         self._response = response
         self._is_complete = False
         self.status = int(response.status)
+        if (
+            self.status < 200
+        ):  # the client below takes it for the whole, and what follows for the next answer's
+            response.close()
+            raise HTTPError(f"status {self.status} is no answer")
         self.headers = relayed.to_client(response.headers.items())
 
     def __iter__(self) -> Iterator[bytes]:

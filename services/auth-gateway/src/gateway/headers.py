@@ -1,5 +1,7 @@
 """Which headers go through the gateway. Pure; names in any case, `_` taken for `-` as WSGI and CGI do."""
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping
 
 Headers = tuple[tuple[str, str], ...]
@@ -11,10 +13,13 @@ HOP_BY_HOP = frozenset(
         "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
+_BEARER = re.compile(r"bearer +(\S.*)", re.IGNORECASE)
 _OURS = frozenset({"content-length", "expect", "host", "x-request-id"})  # written anew by whoever forwards
 _CLAIMS = frozenset({"forwarded", "x-real-ip", "x-original-url", "x-rewrite-url", "x-http-method-override"})
 _CLAIM_PREFIXES = ("x-auth-", "x-forwarded-")
-_ANSWER_OURS = frozenset({"date", "server", "x-request-id"})
+_DROPPED = HOP_BY_HOP | _OURS | _CLAIMS
+_DROPPED_CREDENTIALS = _DROPPED | {"authorization"}
+ANSWER_DROPPED = HOP_BY_HOP | {"date", "server", "x-request-id"}
 
 
 def canonical(name: str) -> str:
@@ -31,11 +36,66 @@ def inbound(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return collected
 
 
+class Block:
+    """The headers of a request under their canonical names, and what was made of them.
+
+    A lane that meets the same block again may hand in the same object: nothing is worked out twice.
+    """
+
+    __slots__ = ("_lines", "_token", "_token_name", "_upstream", "values")
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+        self._token: str | None = None
+        self._token_name = b""
+        self._upstream: Headers | None = None
+        self._lines: bytes | None = None
+
+    @property
+    def token(self) -> str:
+        """The bearer token, or nothing (RFC 6750 §2.1; the scheme in any case)."""
+        if self._token is None:
+            bearer = _BEARER.fullmatch(self.values.get("authorization", "").strip())
+            self._token = bearer[1] if bearer else ""
+        return self._token
+
+    @property
+    def token_name(self) -> bytes:
+        """The token's SHA-256: its name wherever something is kept about it."""
+        if not self._token_name:
+            self._token_name = digest(self.token)
+        return self._token_name
+
+    @property
+    def upstream(self) -> Headers:
+        """What a service behind an identity gets to see."""
+        if self._upstream is None:
+            self._upstream = to_upstream(self.values, keep_authorization=False)
+        return self._upstream
+
+    @property
+    def lines(self) -> bytes:
+        """The same as it goes over the wire."""
+        if self._lines is None:
+            self._lines = wire(self.upstream)
+        return self._lines
+
+
+def digest(token: str) -> bytes:
+    """The name of a token in memory: logs and dumps give nothing away."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def wire(headers: Headers) -> bytes:
+    """Write headers as lines."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
+
+
 def to_upstream(headers: Mapping[str, str], *, keep_authorization: bool) -> Headers:
     """Choose what a service gets to see: no credentials, no claims about the caller, nothing of this hop."""
-    dropped = HOP_BY_HOP | _OURS | _CLAIMS | _nominated(headers.get("connection", ""))
-    if not keep_authorization:
-        dropped |= {"authorization"}
+    dropped = _DROPPED if keep_authorization else _DROPPED_CREDENTIALS
+    if connection := headers.get("connection"):
+        dropped |= _nominated(connection)
     return tuple(
         (name, value)
         for name, value in headers.items()
@@ -47,7 +107,7 @@ def to_client(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Choose what a client gets to see of a service's answer; repeated headers stay apart (Set-Cookie)."""
     pairs = list(headers)
     nominations = ",".join(value for name, value in pairs if name.lower() == "connection")
-    dropped = HOP_BY_HOP | _ANSWER_OURS | _nominated(nominations)
+    dropped = ANSWER_DROPPED | _nominated(nominations)
     return [(name, value) for name, value in pairs if name.lower() not in dropped]
 
 

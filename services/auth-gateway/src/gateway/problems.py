@@ -30,6 +30,16 @@ def body_cut_short() -> Problem:
     )
 
 
+def malformed_request(reason: str) -> Problem:
+    return Problem(
+        status=400, detail=f"The request is not HTTP as spoken here: {reason}", type="malformed-request"
+    )
+
+
+def head_too_large() -> Problem:
+    return Problem(status=431, detail="The request line or the headers are too large", type="head-too-large")
+
+
 def no_token() -> Problem:
     # RFC 6750 §3.1: without a token the challenge carries no error code.
     return Problem(status=401, detail="No token", type="no-token", headers={"WWW-Authenticate": REALM})

@@ -1,7 +1,7 @@
 """How often a principal may call in an hour, and how often an address may fail to say who it is.
 
-Lanes ask after admission has decided. A lane that may not block runs a quota's `Step` itself and goes on
-with `Quota.share()`.
+Lanes ask after admission has decided. A lane that may not block takes steps in a thread, several requests in
+one (relay/accounts.py).
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from urllib.parse import quote
 from common.clock import Clock
 from common.principal import Principal
 from gateway.addresses import Proxies, site_of
-from gateway.counters import KEYS_USED, SPENT, Counters, Step
+from gateway.counters import SPENT, Counted, Counters, Step
 
 HOUR_SECONDS = 3600
 KEPT_SECONDS = 2 * HOUR_SECONDS  # whoever adds an hour up comes after its end
 WINDOW_SECONDS = 600
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for every request
 class Share:
     """What a principal has left of its hour; `is_spent` when this request is one too many."""
 
@@ -36,6 +36,15 @@ class Share:
             ("X-RateLimit-Reset", str(self.reset_at)),
         ]
 
+    @property
+    def lines(self) -> bytes:
+        """The same as they go over the wire."""
+        return b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
+            self.limit,
+            self.remaining,
+            self.reset_at,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
@@ -49,13 +58,15 @@ class Quota:
     def hour(self) -> int:
         return self.at_ms // 1000 // HOUR_SECONDS
 
-    @property
-    def step(self) -> Step:
-        key = counter(self.caller.kind, self.caller.issuer, self.caller.subject, self.hour)
-        if self.caller.kind != "api-key":
-            return Step(keys=(key,), arguments=(self.limit, KEPT_SECONDS))
-        used = (self.at_ms, self.caller.subject)
-        return Step(keys=(key, KEYS_USED), arguments=(self.limit, KEPT_SECONDS, *used))
+    def step(self, wanted: int = 1) -> Step:
+        """The step in Redis that takes as many requests from the hour."""
+        return Step(
+            key=counter(self.caller.kind, self.caller.issuer, self.caller.subject, self.hour),
+            limit=self.limit,
+            kept_seconds=KEPT_SECONDS,
+            wanted=wanted,
+            used_key=(self.at_ms, self.caller.subject) if self.caller.kind == "api-key" else None,
+        )
 
     def share(self, used: int | None) -> Share:
         """Say what is left after `used` requests, or SPENT; nothing is taken when nobody could count."""
@@ -97,7 +108,12 @@ class Quotas:
     def take(self, caller: Principal, requests_per_hour: int | None = None) -> Share:
         """Count a request of this principal; one that nobody could count is let through."""
         quota = self.quota(caller, requests_per_hour)
-        return quota.share(self._counters.count(quota.step))
+        counted = self._counters.count(quota.step())
+        return quota.share(counted.used if counted else None)
+
+    def count(self, step: Step) -> Counted | None:
+        """Take a step that was asked of a quota."""
+        return self._counters.count(step)
 
 
 class Failures:
@@ -115,6 +131,8 @@ class Failures:
 
     def barred_seconds(self, address: str) -> int:
         """How long this address must wait; 0 for one that may try. No I/O."""
+        if not self._barred:
+            return 0
         now = self._clock.now().timestamp()
         if self._window != now // WINDOW_SECONDS or site_of(address) not in self._barred:
             return 0
@@ -127,15 +145,16 @@ class Failures:
         """
         window = int(self._clock.now().timestamp() // WINDOW_SECONDS)
         site = site_of(address)
-        step = Step(keys=(f"gateway:failed:{site}:{window}",), arguments=(self._limit, WINDOW_SECONDS))
-        counted = self._counters.count(step)
-        if counted is None or SPENT < counted < self._limit:
+        counted = self._counters.count(
+            Step(key=f"gateway:failed:{site}:{window}", limit=self._limit, kept_seconds=WINDOW_SECONDS)
+        )
+        if counted is None or SPENT < counted.used < self._limit:
             return 0
         if window != self._window:
             self._barred = set()
             self._window = window
         self._barred.add(site)
-        return self.barred_seconds(address) if counted == SPENT else 0
+        return self.barred_seconds(address) if counted.used == SPENT else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ def _faults(route: Route) -> list[tuple[str, bool]]:
     ]  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Match:
     """What the table says of a path and method: a route, or the methods the path does know."""
 
@@ -84,7 +84,7 @@ class Table:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
-        self._patterns = [(_pattern(route.path), route) for route in routes]
+        self._of_method = {method: _Alternatives(method, self.routes) for method in (*METHODS, "HEAD")}
 
     def of(self, upstreams: Mapping[str, Any]) -> "Table":
         """Keep the routes to our own resources and to these upstreams."""
@@ -93,20 +93,32 @@ class Table:
     def match(self, method: str, path: str) -> Match:
         """Find the first route of a path that serves the method. A trailing slash makes no difference."""
         bare = path.rstrip("/") or "/"
-        allowed: list[str] = []
-        for pattern, route in self._patterns:
-            if pattern.fullmatch(bare):
-                if method in route.allows:
-                    return Match(route=route)
-                allowed += route.allows
-        return Match(allowed=tuple(dict.fromkeys(allowed)))
+        alternatives = self._of_method.get(method)
+        route = alternatives.first(bare) if alternatives else None
+        return Match(route=route) if route else Match(allowed=self._allowed(bare))
+
+    def _allowed(self, bare: str) -> tuple[str, ...]:
+        fitting = (route for route in self.routes if re.fullmatch(_pattern(route.path), bare))
+        return tuple(dict.fromkeys(method for route in fitting for method in route.allows))
 
 
-def _pattern(path: str) -> "re.Pattern[str]":
+class _Alternatives:
+    """The routes of one method as one expression: a regular expression tries its branches in order."""
+
+    def __init__(self, method: str, routes: Sequence[Route]) -> None:
+        self._routes = [route for route in routes if method in route.allows]
+        branches = (f"({_pattern(route.path)})" for route in self._routes)
+        self._expression = re.compile(f"(?:{'|'.join(branches)})")
+
+    def first(self, bare: str) -> Route | None:
+        """Find the first route that fits the whole path."""
+        found = self._expression.fullmatch(bare) if self._routes else None
+        return self._routes[found.lastindex - 1] if found and found.lastindex else None
+
+
+def _pattern(path: str) -> str:
     words = {"*": "/[^/]+", "**": "(?:/.*)?"}
-    return re.compile(
-        "".join(words.get(segment, "/" + re.escape(segment)) for segment in path.split("/")[1:])
-    )
+    return "".join(words.get(segment, "/" + re.escape(segment)) for segment in path.split("/")[1:])
 
 
 def load(path: Path, targets: Sequence[str]) -> Table:

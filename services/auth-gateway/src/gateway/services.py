@@ -1,6 +1,7 @@
 """What the gateway works with, handed to `create_app` and found again by `services()`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from flask import current_app
 from sqlalchemy import Engine
@@ -22,6 +23,8 @@ class Services:
     limits: Limits
     usage: Usage
     clock: Clock
+    urls: Mapping[str, str] = field(default_factory=dict)  # of the upstreams, for the forward lane
+    logs_requests: bool = True
     client_silence_seconds: float = 30.0
     document: bytes = b"{}"
 

@@ -7,6 +7,8 @@ parsers could read differently is refused, and what is forwarded is exactly what
 import re
 from dataclasses import dataclass
 
+# Most targets: nothing to undo, nothing to refuse.
+_PLAIN = re.compile(r"(?:/(?!\.)[A-Za-z0-9\-._~]+)+/?")
 _PATH = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})*)+")
 _QUERY = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -20,7 +22,7 @@ class UnsafeTarget(Exception):
     """The request target can be read in more than one way; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Target:
     """A request target in its one normal form. `path` keeps a trailing slash, `full` has the query."""
 
@@ -34,6 +36,8 @@ def parse(raw: str) -> Target:
     Escapes of unreserved characters are undone and others written in upper case (RFC 3986 §6.2.2), so that
     equal paths are equal texts and the HTTP client below has nothing left to change under our signature.
     """
+    if _PLAIN.fullmatch(raw):
+        return Target(path=raw, full=raw)
     raw_path, mark, raw_query = raw.partition("?")
     if not _PATH.fullmatch(raw_path):
         raise UnsafeTarget("The path has characters or escapes that do not belong there")

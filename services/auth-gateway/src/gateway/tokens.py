@@ -9,14 +9,14 @@ import binascii
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jws import JWSRegistry
 
-from common.principal import Principal
+from common.principal import Identity, Principal
 from gateway.keys import KeySet, PublicKey
 
 MAX_TOKEN_BYTES = 8 * 1024
@@ -51,7 +51,8 @@ class Accepted:
     """A good token: its principal, since and until when, and the key it hangs on.
 
     `issued_at` is 0 where a token does not say. Of an API key, `requests_per_hour` is its own quota if it has
-    one, and `owner` the subject under which its application is revoked.
+    one, and `owner` the subject under which its application is revoked. `identities` keeps what each receiver
+    is told of the principal.
     """
 
     principal: Principal
@@ -63,6 +64,7 @@ class Accepted:
     token_id: str
     requests_per_hour: int | None = None
     owner: str = ""
+    identities: dict[str, Identity] = field(default_factory=dict, compare=False, repr=False)
 
 
 class AllowedAlgorithms(JWSRegistry):

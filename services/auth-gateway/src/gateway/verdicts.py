@@ -1,6 +1,5 @@
 """What we found out about tokens lately, by their SHA-256: bounded, short, and never the token itself."""
 
-import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -31,11 +30,6 @@ class Unavailable:
 
 Verdict = Accepted | Rejected | Unavailable
 Value = TypeVar("Value")
-
-
-def digest(token: str) -> bytes:
-    """The name of a token here: logs and dumps of memory keys give nothing away."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 class _Shelf(Generic[Value]):

@@ -10,7 +10,7 @@ from redis import Redis, RedisError
 
 from common.principal import Principal
 from gateway import counters as counting
-from gateway.counters import Counters, Step
+from gateway.counters import Counted, Counters, Step
 from gateway.quotas import Failures
 
 CLIENT = Principal(kind="client", subject="a", issuer="https://login.example/x")
@@ -134,14 +134,14 @@ class Broken:
     def register_script(self, _: str) -> Any:
         return self.run
 
-    def run(self, *_: Any) -> int:
+    def run(self, *_: Any) -> list[int]:
         self.asked += 1
         if self.is_away:
             raise RedisError("away")
-        return 1
+        return [1, 1]
 
 
-STEP = Step(keys=("gateway:x",), arguments=(1, 1))
+STEP = Step(key="gateway:x", limit=1, kept_seconds=1)
 
 
 def test_after_a_failure_nobody_asks_for_a_second_and_then_one() -> None:
@@ -153,7 +153,7 @@ def test_after_a_failure_nobody_asks_for_a_second_and_then_one() -> None:
     assert [counters.count(STEP) for _ in range(5)] == [None] * 5
     assert redis.asked == 2
     now[0], redis.is_away = 2.2, False
-    assert [counters.count(STEP) for _ in range(5)] == [1] * 5
+    assert [counters.count(STEP) for _ in range(5)] == [Counted(used=1, granted=1)] * 5
 
 
 def test_what_was_not_counted_is_in_the_metrics() -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 from common.principal import Principal
 from gateway import problems
+from gateway.headers import Block, digest
 from gateway.tokens import Accepted
-from gateway.verdicts import BAD_SECONDS, GOOD_SECONDS, Rejected, Unavailable, Verdicts, digest
+from gateway.verdicts import BAD_SECONDS, GOOD_SECONDS, Rejected, Unavailable, Verdicts
 
 
 def accepted(expires_at: float) -> Accepted:
@@ -63,5 +64,5 @@ def test_a_known_token_is_decided_without_looking_at_its_signature(door: Any, ke
     token = tools.mint(keys.rsa, door.claims())
     door.admitted(token)
     assert door.verdicts.get(digest(token), door.now)
-    first = door.admission.consider("GET", "/api/v1/jobs", [("authorization", f"Bearer {token}")])
+    first = door.admission.consider("GET", "/api/v1/jobs", Block({"authorization": f"Bearer {token}"}))
     assert first.principal.client_id == "runway-api"

@@ -28,6 +28,7 @@ class Wire:
     token: str
     run_token: str
     client_token: Callable[..., str]
+    metrics_url: str
     key: dict[str, bytes] = field(default_factory=lambda: dict(KEY))
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
@@ -46,8 +47,18 @@ class Wire:
             return answer
 
 
+PLAIN, FORWARD = "gthread", "gateway.relay.worker.RelayWorker"
+
+
+@pytest.fixture(scope="session", params=[PLAIN, FORWARD], ids=["plain", "forward"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """The worker class whose lane is tested: every test of the wire holds for both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def new_wire(
+    lane: str,
     keys: Any,
     tools: Any,
     serve: Any,
@@ -66,7 +77,7 @@ def new_wire(
             new_web,
             routes_file,
             tmp_path_factory,
-            {"DATABASE_URL": database_url, **environment},
+            {"WEB_WORKER_CLASS": lane, "DATABASE_URL": database_url, **environment},
         )
 
     return start
@@ -87,9 +98,11 @@ def _wire(
     upstream.json("/internal/run-keys", {"keys": [keys.ed.as_dict(private=False)]})
     table = tmp_path_factory.mktemp("routes") / "routes.yaml"
     table.write_text(routes_file.read_text() + _HASTY)
+    metrics_port = tools.free_port()
     gateway = serve(
         "gateway",
         **{
+            "METRICS_PORT": str(metrics_port),
             "OAUTH2_ISSUER": login.url,
             "OAUTH2_AUDIENCE": "runway-local",
             "PUBLIC_URL": "http://localhost",
@@ -127,7 +140,8 @@ def _wire(
         return str(tools.mint(keys.rsa, claims | changes))
 
     http, run_token = urllib3.PoolManager(), tools.mint(keys.ed, run)
-    return Wire(gateway, upstream, login, http, client_token(), run_token, client_token)
+    metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+    return Wire(gateway, upstream, login, http, client_token(), run_token, client_token, metrics_url)
 
 
 # Routes with little patience and small bodies, behind the real ones.

