@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from common.database import transaction
+from jobs.deliveries import outcomes
+from jobs.deliveries.tables import Delivery
 from jobs.engine import family, watching
 from jobs.engine.journal import Entry
 
@@ -88,6 +90,20 @@ def test_strange_characters_of_log_lines_survive(worked: Any, ask: Any) -> None:
     run.lines(*STRANGE)
     answer = ask(f"/{run.run.id}/logs")
     assert [event["message"] for event in json.loads(answer.data)["items"]] == list(STRANGE)
+
+
+def test_what_was_published_is_in_the_events_and_not_in_the_log(worked: Any, look: Any, engine: Any) -> None:
+    run = worked().run
+    published = [{"uid": "5a1c4b1e-7f6c-4f57-9a51-3f1d2b7c9e10", "kind": "result", "name": "result"}]
+    with transaction(engine) as connection:
+        outcome = {"run": str(run.id), "lease": run.lease}
+        delivery = Delivery(
+            id=1, kind="outcome", reference=outcome, tries=1, created_at=run.created_at, webhook_id=None
+        )
+        outcomes.store(connection, [(delivery, {"sets": published})])
+    [event] = look(f"/{run.id}/events?type=published")["items"]
+    assert event["data"] == {"output_sets": published}
+    assert "published" not in {event["type"] for event in look(f"/{run.id}/logs")["items"]}
 
 
 def test_the_history_has_each_change_of_status_and_its_time(worked: Any, engine: Any, walk: Any) -> None:

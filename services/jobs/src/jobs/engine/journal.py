@@ -30,7 +30,9 @@ LEVELS: Mapping[str, int] = {
     "critical": 6,
 }
 # What no log line may pose as; `end` is a live stream's own.
-OWN_TYPES = frozenset({"status", "cancel", "progress", "usage", "tool_call", "resources", "stream", "end"})
+OWN_TYPES = frozenset(
+    {"status", "cancel", "progress", "usage", "tool_call", "resources", "stream", "published", "end"}
+)
 
 
 class BudgetSpent(Exception):
