@@ -222,7 +222,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     for process in running:
         process.send_signal(signal.SIGQUIT)
     for process in running:
-        process.wait(10)
+        process.wait(30)
 
 
 def _await(url: str) -> None:

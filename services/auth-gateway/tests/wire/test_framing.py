@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,25 @@ def test_pipelined_requests_are_answered_in_order(wire: Any) -> None:
         answer.index(b"<%d>" % number) for number in range(4)
     )
     assert paths(wire) == [f"/api/v1/jobs/p{number}" for number in range(4)]
+
+
+def test_a_broken_request_behind_another_is_refused_after_it_was_answered(wire: Any) -> None:
+    go_on = threading.Event()
+
+    def page(handler: Any) -> None:
+        assert go_on.wait(10)
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+
+    wire.upstream.pages["/api/v1/jobs/slow"] = page
+    broken = head(wire, "POST /api/v1/jobs HTTP/1.1", "Transfer-Encoding: chunked") + b"zz\r\n"
+    with opened(wire, wait=15) as connection:
+        connection.sendall(head(wire, "GET /api/v1/jobs/slow HTTP/1.1") + broken)
+        go_on.set()
+        answer = until(connection, b"first")
+        assert answer.startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            answer += until(connection, b"HTTP/1.1 400")
+    assert "/api/v1/jobs" not in paths(wire)
 
 
 def test_a_body_is_not_taken_for_the_next_request(wire: Any) -> None:

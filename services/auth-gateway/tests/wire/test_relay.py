@@ -51,6 +51,15 @@ def test_a_used_connection_that_was_dropped_is_replaced_for_what_may_be_repeated
     assert len(asked) == 2
 
 
+def test_a_connection_behind_a_slow_reader_serves_the_next_one(wire: Any) -> None:
+    wire.upstream.pages["/api/v1/jobs/much"] = (200, {}, b"x" * 8 * 1024 * 1024)
+    for _ in range(3):
+        with wire.ask("GET", "/api/v1/jobs/much", preload_content=False) as answer:
+            pieces = iter(lambda: answer.read(64 * 1024), b"")  # noqa: B023
+            assert sum(map(len, pieces)) == 8 * 1024 * 1024
+        assert wire.ask("GET", "/api/v1/jobs").status == 200
+
+
 def test_a_head_that_drips_is_cut_off(wire: Any) -> None:
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", wire.gateway.port), timeout=10) as connection:

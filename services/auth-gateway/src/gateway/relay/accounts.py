@@ -7,6 +7,7 @@ quotas are counted one by one. Redis never grants more than the quota, however m
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from common.logs import get_logger
 from common.principal import Principal
 from gateway.counters import Counted, Step
 from gateway.quotas import HOUR_SECONDS, Quota, Quotas, Share
@@ -74,7 +75,7 @@ class Accounts:
     def _ask(self, account: Account) -> None:
         account.is_asking = True
         step = account.quota.step(account.lot)
-        self._in_thread(self._quotas.count, step, lambda done: self._answered(account, done.result()))
+        self._in_thread(self._quotas.count, step, lambda done: self._answered(account, _result(done)))
 
     def _answered(self, account: Account, counted: Counted | None) -> None:
         account.is_asking = False
@@ -89,3 +90,11 @@ class Accounts:
             account.waiting.pop(0)(account.take())
         if account.waiting and not account.is_asking:
             self._ask(account)
+
+
+def _result(done: "Future[Counted | None]") -> Counted | None:
+    """What was counted; nobody waits for ever because counting itself broke."""
+    if error := done.exception():
+        get_logger().error("unexpected_error", exc_info=error)
+        return None
+    return done.result()

@@ -92,8 +92,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; what it asked for before is still answered."""
         self._has_ended = True
-        if self._exchanges and not self._exchanges[-1].is_complete:
-            self._exchanges[-1].body_broke()
+        self._break_off()
         return bool(self._exchanges)
 
     def pause_writing(self) -> None:
@@ -124,20 +123,22 @@ class ClientConnection(asyncio.Protocol):
 
     def _fault(self) -> None:
         """Answer what cannot be read, after whatever was asked before it."""
-        if self._exchanges and self._exchanges[-1].is_complete:
-            return  # `finished` comes back to it
-        self.pause(True)
         fault = self._reader.fault
-        if fault is None:
-            return
-        if self._exchanges:
-            self._exchanges[-1].body_broke()
-            return
+        if fault is None or self._break_off() or self._exchanges:
+            return  # `finished` comes back to it
         request_id = self.lane.new_request_id()
         own = b"X-Request-Id: %b\r\n%b" % (request_id.encode(), self.lane.date.line())
         self.write(writing.problem(fault, request_id, own, closes=True, is_head=False))
         self.lane.note_fault(fault, request_id)
         self._linger()
+
+    def _break_off(self) -> bool:
+        """Refuse the request at hand if the rest of its body will never come; those behind it wait."""
+        first = self._exchanges[0] if self._exchanges else None
+        if first is None or first.is_complete:
+            return False
+        first.body_broke()
+        return True
 
     # -- what an exchange asks for -----------------------------------------------------------------------
 
@@ -157,7 +158,9 @@ class ClientConnection(asyncio.Protocol):
 
     def must_close(self, exchange: Exchange) -> bool:
         """Whether the connection must end with this exchange, as things are now."""
-        return not exchange.request.keeps_alive or not exchange.is_complete or self.lane.is_stopping
+        is_last = self._reader.is_over and len(self._exchanges) == 1
+        keeps_alive = exchange.request.keeps_alive and exchange.is_complete
+        return is_last or not keeps_alive or self.lane.is_stopping
 
     def finished(self, exchange: Exchange) -> None:
         """Go on with the next request, or close."""
@@ -174,7 +177,9 @@ class ClientConnection(asyncio.Protocol):
             self._rest()
 
     def _next(self) -> None:
-        if self._exchanges and not self._transport.is_closing():
+        if not self._exchanges or self._transport.is_closing():
+            return
+        if not (self._reader.fault or self._has_ended) or not self._break_off():
             self._exchanges[0].begin()
 
     def _rest(self) -> None:

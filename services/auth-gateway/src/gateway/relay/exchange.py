@@ -5,11 +5,11 @@ thread when a token is new), and the service. Whatever happens it ends once: `cl
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common import ids
 from common.logs import get_logger
@@ -69,6 +69,22 @@ class Exchange:
 
     def begin(self) -> None:
         """Ask admission."""
+        self._within(self._ask)
+
+    def _within(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Take a step; what goes wrong in it unforeseen is answered and logged here, at the edge."""
+        if self.has_ended:
+            return
+        try:
+            step(*arguments)
+        except Exception as error:  # the edge of the lane
+            get_logger().error("unexpected_error", exc_info=error, request_id=self.request_id)
+            if self.status:
+                self._client.abort()
+            elif not self.has_ended:
+                self.refuse(problems.internal_error())
+
+    def _ask(self) -> None:
         lane, request = self._lane, self.request
         if not self.is_complete:
             self.deadline = lane.now() + lane.silence_seconds
@@ -78,41 +94,36 @@ class Exchange:
         if barred_seconds and is_attempt(decision, request.method):
             self.refuse(problems.too_many_failures(barred_seconds))
         elif isinstance(decision, Ask):
-            lane.in_thread(
-                lane.admission.authenticate, decision.token, partial(self._authenticated, decision)
-            )
+            known = partial(self._within, self._authenticated, decision)
+            lane.in_thread(lane.admission.authenticate, decision.token, known)
         else:
             self._decided(decision)
 
     def _authenticated(self, ask: Ask, verdict: "Future[Verdict]") -> None:
-        if not self.has_ended:
-            self._decided(self._lane.admission.conclude(ask.arrival, verdict.result()))
+        self._decided(self._lane.admission.conclude(ask.arrival, verdict.result()))
 
     def _decided(self, decision: Decision) -> None:
         """Count what was decided against its caller or its address."""
         self.route, self.caller = decision.route, decision.principal
         if decision.principal is not None:
-            counted = partial(self._counted, decision)
+            counted = partial(self._within, self._counted, decision)
             self._lane.accounts.take(decision.principal, decision.requests_per_hour, counted)
         elif isinstance(decision, Refuse) and decision.is_failure:
-            noted = partial(self._noted, decision)
+            noted = partial(self._within, self._noted, decision)
             self._lane.in_thread(self._lane.failures.note, self.address, noted)
         else:
             self._go(decision)
 
     def _counted(self, decision: Decision, share: Share) -> None:
         self._share = share
-        if self.has_ended:
-            return
         if share.is_spent:
             self.refuse(problems.quota_spent(max(1, share.reset_at - int(time.time()))))
         else:
             self._go(decision)
 
     def _noted(self, refusal: Refuse, noted: "Future[int]") -> None:
-        if not self.has_ended:
-            barred_seconds = noted.result()
-            self.refuse(problems.too_many_failures(barred_seconds) if barred_seconds else refusal.problem)
+        barred_seconds = noted.result()
+        self.refuse(problems.too_many_failures(barred_seconds) if barred_seconds else refusal.problem)
 
     def _go(self, decision: Decision) -> None:
         match decision:

@@ -123,6 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._asker = None
         if self._transport.is_closing():
             return
+        self.pause(False)  # whoever read slowly is gone
         if self._is_complete and self._keeps_alive:
             self.is_used = True
             self._upstream.give_back(self)
