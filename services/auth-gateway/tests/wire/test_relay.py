@@ -55,7 +55,7 @@ def test_a_connection_behind_a_slow_reader_serves_the_next_one(wire: Any) -> Non
     wire.upstream.pages["/api/v1/jobs/much"] = (200, {}, b"x" * 8 * 1024 * 1024)
     for _ in range(3):
         with wire.ask("GET", "/api/v1/jobs/much", preload_content=False) as answer:
-            pieces = iter(lambda: answer.read(64 * 1024), b"")  # noqa: B023
+            pieces = iter(lambda: answer.read(64 * 1024), b"")
             assert sum(map(len, pieces)) == 8 * 1024 * 1024
         assert wire.ask("GET", "/api/v1/jobs").status == 200
 
