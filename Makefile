@@ -10,7 +10,7 @@ PACKAGES := libs/common libs/client libs/executor-sdk services/auth-gateway serv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults watchers browser check format openapi env-example lock
+.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults watchers browser bench soak check format openapi env-example lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,13 @@ browser: install ## Run the tests that need a browser (Debian's chromium and chr
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	  { echo "chromium and chromedriver are needed: apt-get install chromium chromium-driver"; exit 1; }
 	@$(BIN)/python -m pytest tests/browser
+
+bench: install ## Measure against named peers, write docs/benchmarks.md (ROW=P1 for one row, SOURCE= bundles for P6, SOAK=1)
+	@PYTHONPATH=tools $(BIN)/python -m bench $(if $(ROW),--row $(ROW)) $(if $(SOAK),--row SOAK) \
+	  $(if $(SOURCE),--source $(SOURCE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+soak: install ## Keep a stack at work for a while and see what grows (MINUTES=10)
+	@PYTHONPATH=tools $(BIN)/python -m bench --row SOAK $(if $(MINUTES),--minutes $(MINUTES))
 
 check: install ## Format, lint, types, import contracts, generated documents and the fast tests
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && echo "format and lint: fine"

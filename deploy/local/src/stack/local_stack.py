@@ -46,19 +46,21 @@ class LocalStack:
         without: Iterable[str] = (),
         executors: int = 1,
         servers_only: bool = False,
+        durable: bool = False,
     ) -> None:
         """Say what differs from `make up`; nothing starts before `open` or `with`.
 
         `environment` goes to every service, `process_environment` maps a process ("jobs", "executor") to
         variables of its own, which win; `bundles` are folders to import and `partners` the file to provision,
-        relative to the repository; `without` names processes to leave out.
+        relative to the repository; `without` names processes to leave out. A `durable` one flushes its
+        database to disk, as `make up` does: for measuring.
         """
         self._executors = executors
         self._options = Options(
             executors=executors,
             without=frozenset(without),
             environment={**(process_environment or {}), "*": environment or {}},
-            postgres_options=QUICK_BUT_NOT_CRASH_SAFE,
+            postgres_options=() if durable else QUICK_BUT_NOT_CRASH_SAFE,
         )
         self._bundles, self._partners, self._servers_only = bundles, partners, servers_only
 
