@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import p1_gateway, p3_creation, p4_runs, p5_journal, page
+from bench import p1_gateway, p3_creation, p4_runs, p5_journal, p6_bundles, p7_listing, p8_growth, page
 from bench.conditions import Conditions, Said
 from bench.figures import Result
 from bench.load import Refused
@@ -19,6 +19,9 @@ ROWS: Mapping[str, Callable[[Conditions], tuple[list[Result], Said]]] = {
     "P3": p3_creation.measure,
     "P4": p4_runs.measure,
     "P5": p5_journal.measure,
+    "P6": p6_bundles.measure,
+    "P7": p7_listing.measure,
+    "P8": p8_growth.measure,
 }
 
 

@@ -19,7 +19,9 @@ from bench.stacks import NOOP, Measured
 EXECUTORS, CLIENTS = 8, 8
 POP_SECONDS, PRESENT_SECONDS, PATIENCE_SECONDS = 1, 30, 120
 POLL_SECONDS = 0.01
-_UNPUBLISHED = text("SELECT count(*) FROM jobs.run WHERE output_sets IS NULL")
+_UNPUBLISHED = text("""
+    SELECT count(*) FROM jobs.run WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND output_sets IS NULL
+""")
 _STARTS = text("""
     SELECT extract(epoch FROM started_at - created_at) * 1000 FROM jobs.run
     WHERE job_id = ANY(CAST(:jobs AS uuid[]))
@@ -65,7 +67,7 @@ class Flow:
         executors = [asyncio.create_task(self._execute(name)) for name in names]
         waiting, began = iter(jobs), time.monotonic()
         await asyncio.gather(*(self._start(waiting, waits=clients == 1) for _ in range(clients)))
-        await self._published()
+        await self._published(jobs)
         seconds = time.monotonic() - began
         for each in executors:
             each.cancel()
@@ -77,7 +79,7 @@ class Flow:
             for job in jobs:
                 await caller.post(f"/api/v1/jobs/{job}/start", self._stack.token, {})
                 if waits:
-                    await self._published()
+                    await self._published([job])
 
     async def _execute(self, name: str) -> None:
         """Take turns until cancelled: claim, complete."""
@@ -96,11 +98,11 @@ class Flow:
         answer = await caller.post(f"{path}/claim", turn["ticket"], claim)
         await caller.post(f"{path}/complete", answer["run_token"], {"result": None, "output_sets": []})
 
-    async def _published(self) -> None:
-        """Wait until outputs has answered for every run."""
+    async def _published(self, jobs: Sequence[str]) -> None:
+        """Wait until outputs has answered for every run of these jobs."""
         until = time.monotonic() + PATIENCE_SECONDS
         with self._database.connect() as connection:
-            while connection.execute(_UNPUBLISHED).scalar_one():
+            while connection.execute(_UNPUBLISHED, {"jobs": list(jobs)}).scalar_one():
                 if time.monotonic() > until:
                     raise TimeoutError("runs stayed unpublished")
                 await asyncio.sleep(POLL_SECONDS)

@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
 from types import TracebackType
@@ -92,11 +93,27 @@ def memory_mb(pids: Iterable[int]) -> float:
     return sum(int(row[1]) for row in rows if row[0] == "Pss:") / 1024
 
 
+@contextmanager
+def peak_mb(pids: Iterable[int]) -> Iterator[Callable[[], float]]:
+    """Watch the most memory that any one process below `pids` holds meanwhile (proc(5), clear_refs)."""
+    watched = tree(pids)
+    for pid in watched:
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="utf-8")
+    most: list[float] = []
+    yield lambda: most[0]
+    most.append(max(_peak_kb(pid) for pid in watched) / 1024)
+
+
 def pin(pids: Iterable[int], core: int) -> None:
     """Bind running processes, all their threads and everything below them to a core."""
     for pid in tree(pids):
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), {core})
+
+
+def _peak_kb(pid: int) -> int:
+    rows = [line.split() for line in _read(Path(f"/proc/{pid}/status")).splitlines()]
+    return next((int(row[1]) for row in rows if row[0] == "VmHWM:"), 0)
 
 
 def _cpu_ticks(pid: int) -> int:
