@@ -10,10 +10,7 @@ pytestmark = pytest.mark.servers
 
 
 def test_our_gateway_is_measured_beside_plain_nginx() -> None:
-    with Place() as place:
-        rig = p1_gateway.ready_rig(place)
-        p1_gateway.ours(rig)
-
+    with Place() as place, p1_gateway.ours(rig := p1_gateway.ready_rig(place)):
         [result] = p1_gateway.warm(rig, ["upstream"], Conditions(pairs=1, seconds=1))
 
     assert result.ours.median > 0

@@ -1,6 +1,7 @@
 """P1: a bearer token verified and a GET forwarded, by our gateway and by the proxies people use."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,14 @@ from bench import load, peers
 from bench.conditions import Conditions, Said
 from bench.figures import Measured, Result, Round, Target, compared, in_turn, ratio, series_of, spread
 from bench.peers import Missing
-from bench.place import LOAD_CORE, ROOT, Place
+from bench.place import LOAD_CORE, Place
+from bench.stacks import measured_stack
 from bench.tokens import AUDIENCE, Issuer
 from stack.launch import this_python
 from stack.ports import free_port
 from stack.processes import answers_ok
 
-WORK = "bearer token verified, GET forwarded"
+WORK = "RS256 bearer, forwarded GET"
 TARGET = "/api/v1/jobs/0b8f6a3c-52c1-4f6e-9a0d-7d1f0f6f2b11"
 TOKENS, CONNECTIONS = 500, 32
 COLD_TOKENS = 20_500  # more than the gateway's cache holds: none is known when it comes again
@@ -62,9 +64,7 @@ class Rig:
 
 def measure(conditions: Conditions, names: Sequence[str] = tuple(TARGETS)) -> tuple[list[Result], Said]:
     """Measure the row. Raises Missing without nginx or wrk; a peer that is not to be had is left out."""
-    with Place() as place:
-        rig = ready_rig(place)
-        ours(rig)
+    with Place() as place, ours(rig := ready_rig(place)):
         for name in names:
             try:
                 STARTS[name](rig)
@@ -93,7 +93,7 @@ def cold(rig: Rig, conditions: Conditions) -> Result:
     requests = written(rig, "cold", COLD_TOKENS)
     runs = {name: partial(stretch, rig, name, requests, conditions.seconds) for name in ("ours", "haproxy")}
     rounds = in_turn(runs, conditions.pairs)
-    work = f"{WORK}; no verdict known ({COLD_TOKENS:,} tokens)"
+    work = f"{WORK}; no verdict known"
     return compare(rig, work, rounds, "haproxy", Target(number=0.4))
 
 
@@ -160,27 +160,16 @@ def ready_rig(place: Place) -> Rig:
     return rig
 
 
-def ours(rig: Rig) -> None:
-    """Start our gateway with one worker."""
-    port, jobs = free_port(), f"http://127.0.0.1:{rig.upstream}"
-    environment = {
-        "PORT": str(port),
-        "METRICS_PORT": str(free_port()),
-        "WEB_WORKERS": "1",
-        "WEB_WORKER_CLASS": "gateway.relay.worker.RelayWorker",
-        "TMPDIR": str(rig.place.folder),
-        "OAUTH2_ISSUER": rig.issuer.url,
-        "OAUTH2_AUDIENCE": AUDIENCE,
-        "PUBLIC_URL": f"http://localhost:{port}",
-        "ROUTES_FILE": str(ROOT / "deploy" / "gateway" / "routes.yaml"),
-        "JOBS_URL": jobs,
-        "OUTPUTS_URL": jobs,
-        "JOBS_SIGNING_KEY": f"bench:{'6a' * 32}",
-        "OUTPUTS_SIGNING_KEY": f"bench:{'6b' * 32}",
-    }
-    command = this_python("gunicorn", "-c", "python:common.serving", "gateway.wsgi:build()")
-    server = rig.place.start("gateway", command, judges(rig, port), environment=environment)
-    rig.contenders["ours"] = Contender(title="Taxiway's gateway", port=port, pids=(server.pid,))
+@contextmanager
+def ours(rig: Rig) -> Iterator[Contender]:
+    """Start our gateway as the local stack does, with one worker, before the same issuer and upstream."""
+    upstream = f"http://127.0.0.1:{rig.upstream}"
+    told = {"OAUTH2_ISSUER": rig.issuer.url, "JOBS_URL": upstream, "OUTPUTS_URL": upstream}
+    with measured_stack(processes={"gateway": told}, only=("gateway",)) as stack:
+        pids = stack.pids("gateway")
+        contender = Contender(title="Taxiway's gateway", port=stack.local.port("gateway"), pids=pids)
+        rig.contenders["ours"] = contender
+        yield contender
 
 
 def haproxy(rig: Rig) -> None:

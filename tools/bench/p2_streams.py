@@ -86,7 +86,8 @@ def measure(
 
     Raises Missing where live streams are not part of the stack, or files are short.
     """
-    with many_files(streams + through), measured_stack(STREAMS_PER_PRINCIPAL=str(streams)) as stack:
+    told = {"STREAMS_PER_PRINCIPAL": str(streams)}
+    with many_files(streams + through), measured_stack(environment=told) as stack:
         if WATCH not in stack.local.stack.names():
             raise Missing(f"this release has no process {WATCH}")
         os.sched_setaffinity(0, {LOAD_CORE})

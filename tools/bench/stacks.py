@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +19,14 @@ from stack.services import SERVERS
 from stack.testing import LocalStack
 
 FOLDER = Path(__file__).parent.relative_to(ROOT)
+WEB, WORKERS = ("gateway", "issuer", "jobs", "jobs-watch", "outputs"), ("dispatcher", "courier")
+# One worker, no word about what went well, and quotas that no load exhausts.
+QUIET = {
+    "WEB_WORKERS": "1",
+    "LOG_LEVEL": "warning",
+    "REQUESTS_PER_HOUR": "1000000000",
+    "RUN_REQUESTS_PER_HOUR": "1000000000",
+}
 CLIENT = {"client_id": "runway-api", "client_secret": "api-secret-123"}
 PARTNER = {"partner": "ea", "tenant": "ea", "schoolYear": "2026"}
 NOOP: Mapping[str, Any] = {**PARTNER, "bundle": "bench/noop", "files": {}, "params": {}}
@@ -35,7 +44,15 @@ class Measured:
     def __init__(self, local: LocalStack) -> None:
         self.local = local
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=60))
-        self.token = self._token()
+
+    @cached_property
+    def token(self) -> str:
+        """Log in as the example client, once."""
+        form = urlencode({"grant_type": "client_credentials", **CLIENT})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        url = f"{self.local.issuer_url}/realms/example/protocol/openid-connect/token"
+        answer = self._http.request("POST", url, body=form, headers=headers)
+        return str(json.loads(answer.data)["access_token"])
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send one call through the gateway and return its JSON. Raises RuntimeError on any error."""
@@ -68,22 +85,28 @@ class Measured:
         pin(self.pids(*(name for name in names if name not in SERVERS)), SERVER_CORE)
         pin(self.pids(*(name for name in names if name in SERVERS)), LOAD_CORE)
 
-    def _token(self) -> str:
-        form = urlencode({"grant_type": "client_credentials", **CLIENT})
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        url = f"{self.local.issuer_url}/realms/example/protocol/openid-connect/token"
-        token: str = json.loads(self._http.request("POST", url, body=form, headers=headers).data)[
-            "access_token"
-        ]
-        return token
-
 
 @contextmanager
-def measured_stack(**environment: str) -> Iterator[Measured]:
-    """Start a stack without executors and pin its processes."""
-    told = {"WEB_WORKERS": "1", "LOG_LEVEL": "warning", **environment}
-    bundles, partners = (FOLDER / "bundles",), FOLDER / "partners.yaml"
-    with LocalStack(environment=told, bundles=bundles, partners=partners, executors=0, durable=True) as local:
-        stack = Measured(local)
-        stack.pin()
-        yield stack
+def measured_stack(
+    *,
+    environment: Mapping[str, str] | None = None,
+    processes: Mapping[str, Mapping[str, str]] | None = None,
+    only: Sequence[str] = WEB + WORKERS,
+) -> Iterator[Measured]:
+    """Start a stack without executors, or some of its processes, and pin them.
+
+    `environment` is told to every process, `processes` maps a process to variables of its own.
+    """
+    stack = LocalStack(
+        environment={**QUIET, **(environment or {})},
+        process_environment=processes,
+        bundles=(FOLDER / "bundles",),
+        partners=FOLDER / "partners.yaml",
+        without=set(WEB + WORKERS) - set(only),
+        executors=0,
+        durable=True,
+    )
+    with stack as local:
+        measured = Measured(local)
+        measured.pin()
+        yield measured
