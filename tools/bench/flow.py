@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -63,16 +63,20 @@ class Flow:
         return [each["uid"] for each in made]
 
     async def _run(self, jobs: Sequence[str], clients: int) -> Passed:
-        names = [f"bench-{number}" for number in range(EXECUTORS)]
-        executors = [asyncio.create_task(self._execute(name)) for name in names]
+        executors = [self._execute(f"bench-{number}") for number in range(EXECUTORS)]
+        tasks = [asyncio.create_task(each) for each in (self._led(jobs, clients), *executors)]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return Passed(seconds=done.pop().result(), starts_ms=self._starts(jobs))
+
+    async def _led(self, jobs: Sequence[str], clients: int) -> float:
+        """Start jobs and see them published; return how long it took."""
         waiting, began = iter(jobs), time.monotonic()
         await asyncio.gather(*(self._start(waiting, waits=clients == 1) for _ in range(clients)))
         await self._published(jobs)
-        seconds = time.monotonic() - began
-        for each in executors:
-            each.cancel()
-        await asyncio.gather(*executors, return_exceptions=True)
-        return Passed(seconds=seconds, starts_ms=self._starts(jobs))
+        return time.monotonic() - began
 
     async def _start(self, jobs: Iterator[str], *, waits: bool) -> None:
         async with Caller(self._port) as caller:
@@ -81,8 +85,8 @@ class Flow:
                 if waits:
                     await self._published([job])
 
-    async def _execute(self, name: str) -> None:
-        """Take turns until cancelled: claim, complete."""
+    async def _execute(self, name: str) -> NoReturn:
+        """Take turns until cancelled: claim, complete. Raises Refused."""
         url = self._stack.local.redis_url("executor")
         async with Redis.from_url(url) as redis, Caller(self._port) as caller:
             while True:
