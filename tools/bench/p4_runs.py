@@ -10,18 +10,19 @@ from typing import Any
 
 from bench import peers
 from bench.conditions import Conditions, Said
-from bench.figures import Measured, Result, Target, compared, in_turn, limited, percentile
+from bench.figures import Measured, Result, Round, Target, compared, in_turn, limited, percentile
 from bench.flow import Flow
 from bench.peers import Missing
 from bench.place import LOAD_CORE, Place, cpu_seconds
 from bench.stacks import Measured as Stack
 from bench.stacks import measured_stack
+from stack.errors import NotReady
 from stack.ports import free_port
 
 RUNS, IDLE_RUNS, FEW_RUNS = 400, 60, 40
 IDLE_LIMIT_MS = 5.0
 READY_MARK = "ready"
-PRODUCE_SECONDS = 300
+PRODUCE_SECONDS = 120
 WORK = "a no-op run, start to published"
 NOTE = (
     "Ours: start, claim and complete through the gateway, outcome acknowledged by outputs; jobs are created"
@@ -53,28 +54,28 @@ def measure(conditions: Conditions) -> tuple[list[Result], Said]:
             try:
                 queues[name] = made(stack)
                 runs[name] = started(place, name, queues[name])
-            except (Missing, OSError) as missing:
+            except (Missing, NotReady) as missing:
                 said.skipped.append(f"{name}: {missing}")
         for queue in queues.values():
             said.versions.update(queue.versions)
         ours(stack, flow, FEW_RUNS)
         rounds = in_turn(runs, conditions.pairs)
-        results = [
-            compared(
-                "P4",
-                f"{WORK}; start to begin p50 {p50(rounds, 'ours')} ms against {p50(rounds, name)}",
-                rounds,
-                ours="ours",
-                theirs=name,
-                peer=queues[name].title,
-                target=queues[name].target,
-                unit="runs/s",
-                note=NOTE,
-            )
-            for name in queues
-            if name in runs
-        ]
+        results = [line(rounds, name, queues[name]) for name in queues if name in runs]
         return [*results, idle(flow, conditions)], said
+
+
+def line(rounds: list[Round], name: str, queue: Queue) -> Result:
+    return compared(
+        "P4",
+        f"{WORK}; start to begin p50 {p50(rounds, 'ours')} ms against {p50(rounds, name)}",
+        rounds,
+        ours="ours",
+        theirs=name,
+        peer=queue.title,
+        target=queue.target,
+        unit="runs/s",
+        note=NOTE,
+    )
 
 
 def ours(stack: Stack, flow: Flow, count: int) -> Measured:
@@ -127,15 +128,18 @@ def produced(queue: Queue, count: int) -> Any:
     """Have the producer send tasks and wait for them; its last line says how it went."""
     command = ["taskset", "-c", str(LOAD_CORE), *map(str, queue.producer), str(count)]
     environment = {"PATH": peers.SYSTEM_PATH, "HOME": str(peers.FOLDER), **queue.environment}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=PRODUCE_SECONDS
-    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, timeout=PRODUCE_SECONDS
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise Missing(f"{queue.title}: not done in {PRODUCE_SECONDS} s") from expired
     if done.returncode:
         raise Missing(f"{queue.title}: {done.stderr[-500:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def p50(rounds: list[Mapping[str, Measured]], name: str) -> str:
+def p50(rounds: list[Round], name: str) -> str:
     return f"{percentile([each[name]['p50_ms'] for each in rounds], 0.5):.1f}"
 
 
