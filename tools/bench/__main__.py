@@ -24,11 +24,12 @@ from bench.load import Refused
 from bench.p6_bundles import OutputsDiffer
 from bench.peers import Missing
 from bench.place import ROOT
+from executor.failures import RunFailed
 from stack.errors import StackError
 
 DOCS = ROOT / "docs"
 SOAK = "SOAK"
-NOT_MEASURED = (Missing, OutputsDiffer, Refused, StackError, TimeoutError)
+NOT_MEASURED = (Missing, OutputsDiffer, Refused, RunFailed, StackError, TimeoutError)
 ROWS: Mapping[str, Callable[[Conditions], tuple[list[Result], Said]]] = {
     "P1": p1_gateway.measure,
     "P2": p2_streams.measure,

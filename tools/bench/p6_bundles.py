@@ -25,7 +25,7 @@ from executor.forge import Forge
 from jobs.catalog import bundles, lint
 
 PEER = "earthmover compile, then run --results-file"
-MANY_ROWS, LONGEST_SECONDS = 10_000, 1800
+MANY_ROWS, STUDENTS, LONGEST_SECONDS = 10_000, 2_000, 1800
 NOTE = (
     "Ours is the executor's own code from the work order to its uploads, in a warm executor; storage and"
     " server are left out. The peer is the same earthmover from the command line with the same parameters."
@@ -126,7 +126,7 @@ def trial_of(case: Case, source: Path, folder: Path) -> bundles_table.Trial:
 
 
 def stretched(sample: Path, target: Path, rows: int, id_columns: list[str]) -> Path:
-    """Repeat a sample's rows, each with students of its own."""
+    """Repeat a sample's rows for so many students, each with ids of its own."""
     with sample.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         columns, own = list(reader.fieldnames or ()), list(reader)
@@ -135,7 +135,8 @@ def stretched(sample: Path, target: Path, rows: int, id_columns: list[str]) -> P
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for number, row in enumerate(islice(cycle(own), rows)):
-            writer.writerow({**row, **{name: f"{row[name]}{number:05}" for name in ids if row[name]}})
+            suffix = f"{number % STUDENTS:05}"
+            writer.writerow({**row, **{name: row[name] + suffix for name in ids if row[name]}})
     return target
 
 
