@@ -134,4 +134,4 @@ class KeyUsageAnswer(_Answer):
 class KeyDeletedAnswer(_Answer):
     """Nothing is left."""
 
-    data = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+    data = fields.Raw(required=True, allow_none=True, metadata={"description": "always null"})
