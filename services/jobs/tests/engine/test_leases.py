@@ -13,6 +13,7 @@ from jobs.engine.fence import ClaimRefused, LeaseIsStale, RunIsFinal, RunRefused
 from jobs.engine.journal import Entry, Progress
 from jobs.engine.leases import Failure
 from jobs.engine.states import Status
+from jobs.engine.tables import Run
 
 UPDATES = """
     SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = 'run'
@@ -133,8 +134,23 @@ def test_simultaneous_checkpoints_are_numbered_and_the_last_twenty_kept(bench: A
 
     with ThreadPoolExecutor(8) as threads:
         assert sorted(threads.map(save, range(30))) == list(range(1, 31))
-    kept = [row["sequence"] for row in bench.execute("SELECT sequence FROM checkpoint ORDER BY sequence")]
-    assert kept == list(range(11, 31))
+    assert kept(bench, run) == list(range(11, 31))
+
+
+def test_a_checkpoint_that_simultaneous_saves_left_behind_is_not_kept(bench: Any) -> None:
+    run = bench.claimed()
+    for number in range(21):
+        with transaction(bench.engine) as connection:
+            memory.save_checkpoint(connection, run.id, 1, {"n": number}, "sdk")
+    left = """INSERT INTO checkpoint (id, run_id, sequence, lease, source, state)
+              VALUES (gen_random_uuid(), :id, 1, 1, 'sdk', '{}')"""
+    bench.execute(left, id=run.id)
+    assert kept(bench, run) == list(range(2, 22))
+
+
+def kept(bench: Any, run: Run) -> list[int]:
+    with transaction(bench.engine) as connection:
+        return [each.sequence for each in memory.checkpoints(connection, run.id)]
 
 
 def test_heartbeats_and_events_are_hot_updates(bench: Any) -> None:

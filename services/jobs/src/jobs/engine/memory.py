@@ -78,7 +78,12 @@ _SAVE = text(f"""
 """)  # noqa: S608
 _LAST = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence DESC LIMIT 1")  # noqa: S608
 _READ = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id AND sequence = :sequence")  # noqa: S608
-_KEPT = text(f"SELECT {_CHECKPOINT} FROM checkpoint WHERE run_id = :id ORDER BY sequence")  # noqa: S608
+# Saves at one time delete what each of them sees: one may leave a checkpoint to the next to delete.
+_KEPT = text(f"""
+    SELECT {_CHECKPOINT} FROM checkpoint
+    WHERE run_id = :id AND sequence > (SELECT checkpoint_seq FROM run WHERE id = :id) - :kept
+    ORDER BY sequence
+""")  # noqa: S608
 _COPY = text("""
     WITH kept AS (
         SELECT source, state FROM checkpoint WHERE run_id = :origin AND sequence = :sequence
@@ -145,7 +150,8 @@ def checkpoint(connection: Connection, run_id: UUID, sequence: int) -> Checkpoin
 
 def checkpoints(connection: Connection, run_id: UUID) -> list[Checkpoint]:
     """Read the checkpoints that are still kept, oldest first."""
-    return [Checkpoint(**row) for row in connection.execute(_KEPT, {"id": run_id}).mappings()]
+    values = {"id": run_id, "kept": CHECKPOINTS_KEPT}
+    return [Checkpoint(**row) for row in connection.execute(_KEPT, values).mappings()]
 
 
 def copy_checkpoint(connection: Connection, origin: UUID, sequence: int, run_id: UUID) -> None:
