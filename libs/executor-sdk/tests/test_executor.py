@@ -156,6 +156,18 @@ def test_a_spent_budget_is_not_waited_out(executor: Executor, platform: Platform
     assert (failure["error_class"], failure["retryable"]) == ("budget", False)
 
 
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_part_of_the_server_that_stays_away_is_no_fault_of_the_run(
+    executor: Executor, platform: Platform, status: int
+) -> None:
+    platform.heartbeat_interval = 0.1
+    platform.heartbeat_timeout = 0.5
+    platform.faults = {"output": [status] * 1000}
+    assert taken(executor, platform, lambda run: run.output("k", 1)) == "api_away"
+    [failure] = platform.bodies("fail")
+    assert (failure["error_class"], failure["retryable"]) == ("server", True)
+
+
 def test_a_refused_result_fails_the_run(executor: Executor, platform: Platform) -> None:
     platform.faults = {"complete": [413]}
     assert taken(executor, platform, lambda _run: "too long") == "api_refused"

@@ -15,9 +15,8 @@ from typing import Any
 
 import urllib3
 
-from executor_sdk.errors import BUDGET_SPENT, Cancelled, LeaseLost, Refused
+from executor_sdk.errors import Cancelled, LeaseLost, Refused
 
-RETRIED = frozenset({429, 500, 502, 503, 504})
 LOST = frozenset({401, 403, 404, 409, 410})
 _IN_PROGRESS = "idempotency-key-in-progress"
 _CANCELLED = "cancel-requested"
@@ -175,13 +174,14 @@ def _judge(answer: Answer) -> None:
     """Return when the request may be repeated, raise when not."""
     if answer.problem == _IN_PROGRESS:
         return  # our own first try is still at work
-    if not answer.status or (answer.status in RETRIED and answer.problem != BUDGET_SPENT):
+    refused = Refused(answer.status, answer.detail, answer.problem)
+    if refused.is_outage:
         return
     if answer.problem == _CANCELLED:
         raise Cancelled("canceled by request")
     if answer.status in LOST and _is_fenced(answer):
         raise LeaseLost(f"{answer.status} {answer.detail}")
-    raise Refused(answer.status, answer.detail, answer.problem)
+    raise refused
 
 
 def _is_fenced(answer: Answer) -> bool:

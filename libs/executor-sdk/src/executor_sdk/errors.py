@@ -23,6 +23,7 @@ CLIENT, AUTH, BUDGET, OOM, INVALID_INPUT = "client", "auth", "budget", "oom", "i
 RETRYABLE = frozenset({RATE_LIMITED, SERVER, TIMEOUT, CONNECTION, TRANSIENT, UNKNOWN})  # executor-api.md §1
 
 BUDGET_SPENT = "budget-spent"  # the one 429 that does not pass
+OUTAGES = frozenset({429, 500, 502, 503, 504})  # these pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,11 @@ class Refused(Exception):
         self.detail = detail
         self.problem = problem
         super().__init__(f"{status} {detail}")
+
+    @property
+    def is_outage(self) -> bool:
+        """Tell a server that did not answer, or could not now, from one that does not accept the request."""
+        return (not self.status or self.status in OUTAGES) and self.problem != BUDGET_SPENT
 
 
 class RunFailed(Exception):

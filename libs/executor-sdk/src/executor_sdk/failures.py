@@ -8,6 +8,7 @@ from executor_sdk.errors import (
     CLIENT,
     CONNECTION,
     OOM,
+    SERVER,
     TIMEOUT,
     TRANSIENT,
     UNKNOWN,
@@ -45,11 +46,18 @@ def of_error(error: Exception) -> Failure:
     if isinstance(error, RunFailed):
         return error.failure
     if isinstance(error, Refused):
-        sentence = f"The server refused the executor's report: {error.detail or error.status}"
-        error_class = BUDGET if error.problem == BUDGET_SPENT else CLIENT
-        return Failure(code="api_refused", sentence=sentence, error_class=error_class)
+        return _of_refusal(error)
     for kind, failure in _KNOWN:
         if isinstance(error, kind):
             return failure
     sentence = f"The executor failed in a way it does not know ({type(error).__name__})."
     return Failure(code=INTERNAL, sentence=f"{sentence} The run will be tried again.", error_class=UNKNOWN)
+
+
+def _of_refusal(error: Refused) -> Failure:
+    if error.is_outage:
+        sentence = f"The server did not answer the executor's report in time: {error.detail or error.status}"
+        return Failure(code="api_away", sentence=sentence, error_class=SERVER)
+    sentence = f"The server refused the executor's report: {error.detail or error.status}"
+    error_class = BUDGET if error.problem == BUDGET_SPENT else CLIENT
+    return Failure(code="api_refused", sentence=sentence, error_class=error_class)

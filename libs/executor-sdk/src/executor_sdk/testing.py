@@ -86,6 +86,7 @@ class Platform(Server):
         self.is_waiting = False
         self.cancel_requested = False
         self.heartbeat_interval = 5.0
+        self.heartbeat_timeout: float | None = None  # the executor's own
         self.lock = threading.Lock()
 
     @property
@@ -145,6 +146,7 @@ class Platform(Server):
         claim = {
             "run_token": "work",
             "heartbeat_interval_secs": self.heartbeat_interval,
+            "heartbeat_timeout_secs": self.heartbeat_timeout,
             "lease": 1,
             "attempt": 1,
             "payload": self.payload,
