@@ -488,6 +488,23 @@ class Interleavings(RuleBasedStateMachine):
         if noticed:
             getattr(self, NOTICED_BY[column])()
 
+    @precondition(lambda self: self.in_state(Status.EXECUTING))
+    @rule(which=ANY, how=st.sampled_from(["heartbeat", "log", "progress"]))
+    def another_takes_over(self, which: int, how: str) -> None:
+        """A silent executor's run goes to another one, and then the silent one speaks again."""
+        run_id, model = self.pick(which, Status.EXECUTING)
+        silent = Given(run=run_id, lease=model.lease)
+        place = [turn for turn, _ in self.held].index(silent)
+        self.shift(run_id, "heartbeat_at")
+        model.silent = True
+        self.reap()
+        self.shift(run_id, "due_at")
+        model.due = True
+        self.work(self.count(Status.DEQUEUED) + len(self.runs))
+        self.write(place, how, 1)
+        self.wait(silent, "e")
+        self.complete(place)
+
     @rule(which=ANY, lost_before=st.sampled_from(LOSSES), grows_old=st.booleans(), noticed=st.booleans())
     def a_turn_is_lost(self, which: int, lost_before: int, grows_old: bool, noticed: bool) -> None:
         self.dequeue(self.count(Status.DEQUEUED) + 1, True)
