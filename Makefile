@@ -10,7 +10,7 @@ PACKAGES := libs/common libs/client libs/executor-sdk services/auth-gateway serv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults watchers browser bench soak check format openapi env-example lock
+.PHONY: help install demo up down status logs reset migrate provision bundles bundles-table roster mapping test faults drill line watchers browser bench soak check format openapi env-example lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ test: install ## Run every test, real servers included
 
 faults: install ## Kill each part in mid-job with earthmover at work on 50,000 rows (a quarter of an hour)
 	@FAULTS_WITH=earthmover $(BIN)/python -m pytest tests/faults --timeout=1200
+
+drill: install ## Kill and freeze everything while runs of every kind go on, then count (SECONDS=120 RUNS=200 SEED=)
+	@PYTHONPATH=tools $(BIN)/python -m drill --seconds $(or $(SECONDS),120) --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED))
+
+line: install ## Put thousands of runs in line for two executors and show how they get their turns (RUNS=10000)
+	@LINE_RUNS=$(or $(RUNS),10000) $(BIN)/python -m pytest -q -s --no-header services/jobs/tests/engine/test_deep_line.py --timeout=1200
 
 watchers: install ## Open thousands of live streams at one jobs-watch and show memory and fan-out (WATCHERS=10000)
 	@WATCHERS=$(or $(WATCHERS),10000) $(BIN)/python -m pytest -q -s --no-header services/jobs/tests/watch/test_thousands.py

@@ -18,12 +18,13 @@ from typing import Self
 from stack.checkout import repository_root
 from stack.errors import NotReady
 from stack.guard import Guard
+from stack.launch import this_python
 from stack.layout import Layout
 from stack.logs import tail
-from stack.plan import LOCAL_BUNDLES, LOCAL_PARTNERS, with_argument
+from stack.plan import LOCAL_BUNDLES, LOCAL_CLIENTS, LOCAL_PARTNERS, with_argument
 from stack.ports import ports_for_tests
 from stack.postgres import QUICK_BUT_NOT_CRASH_SAFE
-from stack.processes import Options, Plan
+from stack.processes import Options, Plan, Process
 from stack.running import Stack, make_stack
 from stack.services import SERVERS
 
@@ -43,6 +44,8 @@ class LocalStack:
         process_environment: Mapping[str, Mapping[str, str]] | None = None,
         bundles: Sequence[Path] = (LOCAL_BUNDLES,),
         partners: Path = LOCAL_PARTNERS,
+        clients: Path = LOCAL_CLIENTS,
+        executor_module: str = "executor",
         without: Iterable[str] = (),
         executors: int = 1,
         servers_only: bool = False,
@@ -51,9 +54,10 @@ class LocalStack:
         """Say what differs from `make up`; nothing starts before `open` or `with`.
 
         `environment` goes to every service, `process_environment` maps a process ("jobs", "executor") to
-        variables of its own, which win; `bundles` are folders to import and `partners` the file to provision,
-        relative to the repository; `without` names processes to leave out. A `durable` one flushes its
-        database to disk, as `make up` does: for measuring.
+        variables of its own, which win; `bundles` are folders to import, `partners` the file to provision and
+        `clients` the one to seed, relative to the repository; `executor_module` is run as each executor;
+        `without` names processes to leave out. A `durable` one flushes its database to disk, as `make up` does:
+        for measuring.
         """
         self._executors = executors
         self._options = Options(
@@ -62,7 +66,8 @@ class LocalStack:
             environment={**(process_environment or {}), "*": environment or {}},
             postgres_options=() if durable else QUICK_BUT_NOT_CRASH_SAFE,
         )
-        self._bundles, self._partners, self._servers_only = bundles, partners, servers_only
+        self._bundles, self._partners, self._clients = bundles, partners, clients
+        self._executor_module, self._servers_only = executor_module, servers_only
 
     def open(self) -> Self:
         """Bring the stack up and wait until it is healthy.
@@ -183,7 +188,17 @@ class LocalStack:
             return plan.only(SERVERS)
         imports = (with_argument(plan.seed("import-bundles"), str(folder)) for folder in self._bundles)
         provisioning = with_argument(plan.seed("provision"), str(self._partners))
-        return replace(plan, seeds=(plan.seed("seed-clients"), provisioning, *imports))
+        clients = with_argument(plan.seed("seed-clients"), str(self._clients))
+        return replace(
+            plan,
+            processes=tuple(map(self._with_our_executor, plan.processes)),
+            seeds=(clients, provisioning, *imports),
+        )
+
+    def _with_our_executor(self, process: Process) -> Process:
+        if not process.name.startswith("executor"):
+            return process
+        return replace(process, command=this_python(self._executor_module))
 
     def _running_pid(self, name: str) -> int:
         pid = self.pid(name)

@@ -17,6 +17,7 @@ from stack.secrets import Secrets
 from stack.services import SERVERS, Facts, gateway, issuer, jobs, services
 
 LOCAL_PARTNERS = Path("deploy") / "local" / "partners.yaml"
+LOCAL_CLIENTS = Path("deploy") / "local" / "clients.yaml"
 LOCAL_BUNDLES = Path("bundles")
 SCHEMA_TREES = {"gateway": "auth-gateway", "jobs": "jobs", "outputs": "outputs"}
 
@@ -77,7 +78,7 @@ def _seeds(facts: Facts, told: Mapping[str, str]) -> tuple[Command, ...]:
     clients = gateway(facts) | issuer(facts)
     provisioning = {**jobs(facts), **_example_ods(facts.secrets), **told}
     return (
-        _seed(facts, "seed-clients", ("gateway.cli", "seed", "deploy/local/clients.yaml"), clients),
+        _seed(facts, "seed-clients", ("gateway.cli", "seed", str(LOCAL_CLIENTS)), clients),
         _seed(facts, "provision", ("jobs.cli", "provision", str(LOCAL_PARTNERS)), provisioning),
         _seed(facts, "import-bundles", ("jobs.cli", "import-bundles", str(LOCAL_BUNDLES)), provisioning),
     )
