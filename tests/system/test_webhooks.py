@@ -7,40 +7,21 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import urllib3
 from driving import Client
+from receiving import Heard, receiving
 
 from stack.testing import LocalStack
-
-Heard = list[tuple[Mapping[str, str], bytes]]
 
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Heard]]:
     """A URL, and what was sent there."""
-    heard: Heard = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", heard
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with receiving() as receiver:
+        yield receiver
 
 
 def test_a_receiver_hears_of_a_completed_job_and_its_output_set(
