@@ -26,7 +26,6 @@ def fault_stack() -> Iterator[LocalStack]:
         "HEARTBEAT_TIMEOUT_SECONDS": "2",
         "COMPARE_INTERVAL_SECONDS": "0.5",
         "TICK_SECONDS": "0.2",
-        "RETRY_INITIAL_DELAY_SECONDS": "0.2",
     }
     with LocalStack(bundles=BUNDLES, partners=PARTNERS, environment=environment) as stack:
         yield stack

@@ -108,6 +108,13 @@ class Families(RuleBasedStateMachine):
         failed = Status.CANCELED if member.asked else Status.FAILED
         self.over(run_id, Status.COMPLETED if well else failed)
 
+    @precondition(lambda self: self.awaited())
+    @rule(which=ANY, well=st.booleans())
+    def an_awaited_child_ends(self, which: int, well: bool) -> None:
+        self.work()
+        if at_work := [child for child in self.awaited() if child in self.leased()]:
+            self.end(self.leased().index(at_work[which % len(at_work)]), well)
+
     @precondition(lambda self: self.members)
     @rule(which=ANY)
     def cancel(self, which: int) -> None:
@@ -161,6 +168,9 @@ class Families(RuleBasedStateMachine):
     def leased(self) -> list[UUID]:
         at_work = (Status.EXECUTING, Status.WAITING)
         return [run_id for run_id, member in self.members.items() if member.status in at_work]
+
+    def awaited(self) -> list[UUID]:
+        return [member.awaits for member in self.members.values() if member.awaits]
 
     def able(self) -> list[UUID]:
         """Who may spawn and continue, kept few: depth has tests of its own."""
