@@ -74,7 +74,9 @@ def exit_status(stack: LocalStack, runs: int, seconds: float) -> int:
     counts = count(api, company.started, left, receiver.ends())
     counts.wrong += [*receiver.faults, *company.faults, *api.broken]
     receiver.close()
-    show(counts, havoc.done, receiver)
+    show(counts, havoc.done)
+    show_told(company, receiver)
+    show_verdict(counts)
     if not counts.is_clean and (kept := os.environ.get("DRILL_LOGS")):
         shutil.copytree(stack.folder("logs"), kept, dirs_exist_ok=True)
     return 0 if counts.is_clean else 1
@@ -91,15 +93,26 @@ def settle(api: Api, receiver: Receiver) -> list[str]:
     return left
 
 
-def show(counts: Counts, faults: Counter[str], receiver: Receiver) -> None:
-    """Print the tables."""
+def show(counts: Counts, faults: Counter[str]) -> None:
+    """Print what was done, and how the runs of each kind ended."""
     say(f"\n{sum(faults.values())} faults")
     for fault, times in sorted(faults.items()):
         say(f"  {times:4} {fault}")
     say(f"\n{sum(counts.statuses.values())} runs")
     for kind, statuses in sorted(counts.kinds.items()):
         say(f"  {kind:16} " + "  ".join(f"{status} {number}" for status, number in sorted(statuses.items())))
+
+
+def show_told(company: Company, receiver: Receiver) -> None:
+    """Print what those outside were told."""
+    watched = [each.watched for each in company.started if each.watched]
+    connections = sum(each.connections for each in watched)
     say(f"\nwebhooks: {len(receiver.bodies)} messages, {receiver.repeated} came again")
+    say(f"streams: {len(watched)} runs watched, over {connections} connections")
+
+
+def show_verdict(counts: Counts) -> None:
+    """Print the counts, and what is not as it must be."""
     finished = sum(counts.statuses.values()) - len(counts.stuck)
     say(
         f"\nfinished {finished}  lost {len(counts.lost)}  doubled {len(counts.doubled)}"
