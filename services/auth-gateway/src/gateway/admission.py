@@ -93,6 +93,7 @@ class Ask:
 
 
 Decision = Forward | Refuse | Local
+_RUNS_ONLY = ("run",)
 
 
 class Admission:
@@ -243,14 +244,19 @@ def _refuse(problem: Problem, route: Route, verdict: Accepted | None) -> Refuse:
 
 
 def is_attempt(decision: Decision | Ask, method: str) -> bool:
-    """Whether it depends on a token or login that nobody has found good yet."""
+    """Whether it depends on a token or login that nobody has found good yet, and that may be a guess.
+
+    Nobody guesses our signature: who fails at an address keeps no executor there from its work.
+    """
     match decision:
         case Forward():
             return decision.principal is None and method == "POST"
         case Refuse():
             return decision.is_failure
+        case Ask():
+            return decision.arrival.route.admits != _RUNS_ONLY
         case _:
-            return isinstance(decision, Ask)
+            return False
 
 
 def _is_of_our_own(token: str) -> bool:

@@ -153,6 +153,7 @@ def test_a_barred_address_tries_neither_logins_nor_new_tokens_but_stays_who_it_w
     assert [status("bad", "GET") for _ in range(6)] == [401] * 5 + [429]
     assert status(new) == 429
     assert status("", "POST", "/oauth/token") == 429
+    assert status(lone.run_token, "POST", "/sdk/v1/runs/r/heartbeat") == 200  # no executor is throttled
     assert status("") == 401  # it tries nothing
     assert status(known) == 200
     assert status("", "GET", "/realms/x/protocol/openid-connect/certs") == 200
