@@ -201,6 +201,15 @@ def test_an_unsigned_call_is_401(app: Flask) -> None:
     assert "WWW-Authenticate" in answer.headers
 
 
+def test_a_call_that_waited_for_too_long_is_to_be_tried_again(app: Flask) -> None:
+    caller, late = Principal(kind="client", subject="s"), int(CLOCK.now().timestamp()) - 31
+    signed = signed_headers(caller, "GET", "/v1/things", KEYS, late)
+    answer = app.test_client().get("/v1/things", headers=signed)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    forged = app.test_client().get("/v1/things?more=1", headers=signed)
+    assert forged.status_code == 401
+
+
 def test_a_signature_is_bound_to_path_and_query(app: Flask) -> None:
     caller = Principal(kind="client", subject="s", scopes=frozenset({"read"}))
     signed = signed_headers(caller, "GET", "/v1/things?a=%2F", KEYS, int(CLOCK.now().timestamp()))

@@ -106,6 +106,11 @@ class SignedHeaders:
         now = int(self._clock.now().timestamp())
         try:
             return principal.verify(req.headers.items(), req.method, raw_target(req), self._keys, now)
+        except principal.SignatureStale as error:
+            # It waited at our door for longer than a signature is good: no fault of the caller's, whose
+            # token is as good as ever.
+            get_logger().warning("signature_refused", reason=str(error))
+            raise _try_again("The call waited for too long. Try again.") from None
         except principal.SignatureError as error:
             get_logger().warning("signature_refused", reason=str(error))
             raise problems.unauthorized("This address is reached through the gateway only") from None
@@ -235,5 +240,8 @@ def _register_errors(app: Flask, errors: ErrorTable) -> None:
 
 def _unavailable(error: Exception) -> Problem:
     get_logger().warning("dependency_unavailable", kind=type(error).__name__, error=str(error)[:300])
-    headers = {"Retry-After": "1"}
-    return Problem(status=503, detail="A part we depend on is not answering. Try again.", headers=headers)
+    return _try_again("A part we depend on is not answering. Try again.")
+
+
+def _try_again(detail: str) -> Problem:
+    return Problem(status=503, detail=detail, headers={"Retry-After": "1"})

@@ -19,6 +19,10 @@ class SignatureError(Exception):
     """The identity headers are not signed, or not by us, or not now."""
 
 
+class SignatureStale(SignatureError):
+    """They are signed by us, and came too late or too early."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Principal:
     """An authenticated caller. For a run, `run` is its id and `lease` the number that fences it."""
@@ -109,20 +113,21 @@ def signed_headers(
 def verify(
     headers: Iterable[tuple[str, str]], method: str, target: str, keys: Mapping[str, bytes], now: int
 ) -> Principal:
-    """Check the signature over all `x-auth-*` headers and return the principal, or raise SignatureError.
+    """Check the signature over all `x-auth-*` headers and return the principal, or raise SignatureError
+    or SignatureStale.
 
     `target` is the raw request target with its query, as it came over the wire.
     """
     ours = _collect(headers)
     stamp, kid, digest = _parts(ours.pop(SIGNATURE, ""))
-    if abs(now - stamp) > FRESH_SECONDS:
-        raise SignatureError("the signature is stale")
     key = keys.get(kid)
     # As bytes: compare_digest refuses texts that are not ASCII, and a header may hold any Latin-1.
     if key is None or not hmac.compare_digest(
         _digest(key, stamp, method, target, _lines(ours)).encode(), digest.encode()
     ):
         raise SignatureError("the signature does not match")
+    if abs(now - stamp) > FRESH_SECONDS:
+        raise SignatureStale("the signature is stale")
     return from_headers(ours)
 
 
