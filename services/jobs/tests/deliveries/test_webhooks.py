@@ -101,7 +101,6 @@ def test_a_completed_run_is_told_signed_and_once(
         "error": None,
         "error_class": None,
         "finished_at": rfc3339(run.finished_at),
-        "output_sets": [],
     }
     [delivery] = rows(HOOKS)
     assert (delivery["last_status"], delivery["last_error"]) == (204, None)
@@ -169,6 +168,23 @@ def test_what_is_not_answered_with_a_2xx_is_repeated_with_the_same_id(
     assert first[1] == second[1]
     assert mailbox.at("/elsewhere") == []
     assert rows(HOOKS)[0]["closed_at"] is not None
+
+
+def test_a_repeat_says_the_same_though_sets_were_published_in_between(
+    engine: Engine, hooks: Desk, subscribe: Any, ended: Any, mailbox: Any, rows: Any
+) -> None:
+    mailbox.replies["/x"] = 500
+    subscribe(f"{mailbox.url}/x", "run.completed")
+    ended(("a",))
+    hooks.sent(1)
+    [row] = rows("SELECT * FROM delivery WHERE kind = 'outcome'")
+    outcome = Delivery(**{name: row[name] for name in Delivery.__dataclass_fields__})
+    with transaction(engine) as connection:
+        outcomes.store(connection, [(outcome, {"sets": [SET]})])
+    rows(SLEEPLESS)
+    hooks.sent(2)
+    first, second = mailbox.at("/x")
+    assert first[1] == second[1]
 
 
 def test_after_ten_tries_a_delivery_is_given_up_and_says_why(

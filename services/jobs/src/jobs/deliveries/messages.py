@@ -21,7 +21,7 @@ _TOLD = text("""
     SELECT delivery.id AS delivery, delivery.reference, delivery.created_at,
            webhook.id AS webhook, webhook.url, webhook.secret,
            run.id, run.number, run.job_id, run.partner, run.status, run.attempt, run.error, run.error_class,
-           run.finished_at, run.output_sets
+           run.finished_at
     FROM delivery
     JOIN webhook ON webhook.id = delivery.webhook_id AND webhook.deleted_at IS NULL
     JOIN run ON run.id = CAST(delivery.reference ->> 'run' AS uuid)
@@ -75,7 +75,6 @@ def _ended(row: RowMapping) -> dict[str, Any]:
         "error": row["error"],
         "error_class": row["error_class"],
         "finished_at": rfc3339(row["finished_at"]),
-        "output_sets": [each["uid"] for each in row["output_sets"] or []],
     }
 
 
