@@ -56,8 +56,8 @@ class LocalStack:
         `environment` goes to every service, `process_environment` maps a process ("jobs", "executor") to
         variables of its own, which win; `bundles` are folders to import, `partners` the file to provision and
         `clients` the one to seed, relative to the repository; `executor_module` is run as each executor;
-        `without` names processes to leave out. A `durable` one flushes its database to disk, as `make up` does:
-        for measuring.
+        `without` names processes to leave out. A `durable` one flushes its database to disk, as `make up`
+        does: for measuring.
         """
         self._executors = executors
         self._options = Options(
