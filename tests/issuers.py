@@ -33,6 +33,10 @@ def base64url(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
+def decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 def number(value: int, size: int = 0) -> str:
     return base64url(value.to_bytes(size or (value.bit_length() + 7) // 8))
 
