@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import urllib3
 from doors import Call, require_problem, send
 
+QUIET_SECONDS = 0.7
 VERIFY = Call(service="gateway", method="POST", target="/api/v1/token/verify")
 
 
@@ -29,18 +30,21 @@ class Lane:
         return send(self.url, VERIFY, {"Authorization": f"Bearer {token}"})
 
     def raw(self, content: bytes, *, seconds: float = 10) -> bytes:
-        """Send bytes as they are and read until the other side ends the connection."""
+        """Send bytes as they are and read until the gateway has no more to say."""
         return answer_of(self.port, content, seconds=seconds)
 
 
 def answer_of(port: int, content: bytes, *, seconds: float = 10) -> bytes:
-    """Send bytes to a port as they are and read until the other side ends the connection."""
+    """Send bytes to a port as they are and read until the other side has no more to say."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            connection.sendall(content)
-            while piece := connection.recv(65536):
-                answer += piece
+    with (
+        contextlib.suppress(TimeoutError, ConnectionError),
+        socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection,
+    ):
+        connection.sendall(content)
+        while piece := connection.recv(65536):
+            answer += piece
+            connection.settimeout(QUIET_SECONDS)
     return answer
 
 

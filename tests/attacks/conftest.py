@@ -1,4 +1,4 @@
-"""Gateways of both lanes before the session's stack, with an issuer of the attackers' own among those believed."""
+"""Gateways of both lanes before the session's stack; they believe an issuer whose tokens tests make."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from issuers import ForeignIssuer, Key
 
 from stack.testing import LocalStack
 
-LANES = {"plain": "gthread", "forward": "gateway.relay.worker.RelayWorker"}
+LANES = {"plain": "common.threads.Worker", "forward": "gateway.relay.worker.RelayWorker"}
 SILENCE_SECONDS = 1
 
 

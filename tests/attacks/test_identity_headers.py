@@ -25,11 +25,29 @@ ACME = Principal(
 JOBS, SETS = "/api/v1/jobs?partner=acme", "/api/v1/output-sets?partner=acme"
 RUN_KEYS = "/internal/run-keys"
 SPELLINGS = (
-    *("x-auth-{}", "X-Auth-{}", "X-AUTH-{}", "x_auth_{}", "X_Auth_{}", "X_AUTH_{}", "X-Auth_{}", "X_auth-{}"),
-    *("x--auth-{}", "HTTP_X_AUTH_{}", "HTTP-X-Auth-{}", "X-Auth-{} ", " X-Auth-{}", "X-Auth-{}\t", "\tX-Auth-{}"),
-    *("Connection: X-Auth-{}\r\nX-Auth-{}", "X-Other: a\r\n X-Auth-{}", "X-Other: a\nX-Auth-{}"),
-    *("X-Other: a\rX-Auth-{}", "X-Auth-{}\0", "X-Auth-{}: \r\nX-Auth-{}", "X-Auth\x0b-{}"),
-)  # fmt: skip
+    "x-auth-{}",
+    "X-Auth-{}",
+    "X-AUTH-{}",
+    "x_auth_{}",
+    "X_Auth_{}",
+    "X_AUTH_{}",
+    "X-Auth_{}",
+    "X_auth-{}",
+    "x--auth-{}",
+    "HTTP_X_AUTH_{}",
+    "HTTP-X-Auth-{}",
+    "X-Auth-{} ",
+    " X-Auth-{}",
+    "X-Auth-{}\t",
+    "\tX-Auth-{}",
+    "Connection: X-Auth-{}\r\nX-Auth-{}",
+    "X-Other: a\r\n X-Auth-{}",
+    "X-Other: a\nX-Auth-{}",
+    "X-Other: a\rX-Auth-{}",
+    "X-Auth-{}\0",
+    "X-Auth-{}: \r\nX-Auth-{}",
+    "X-Auth\x0b-{}",
+)
 
 
 @pytest.fixture(scope="module")

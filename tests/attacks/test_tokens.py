@@ -20,7 +20,12 @@ from stack.testing import LocalStack
 
 THEIRS = Key("ES256", "brought-along")
 KIDS = (
-    *("../../../../../../dev/null", "/dev/null", "/proc/self/environ", "key-RS256' OR '1'='1", "*", "%00"),
+    "../../../../../../dev/null",
+    "/dev/null",
+    "/proc/self/environ",
+    "key-RS256' OR '1'='1",
+    "*",
+    "%00",
     *(
         "' UNION SELECT 'AAAA' --",
         "key-RS256\0",
@@ -115,15 +120,21 @@ def test_a_token_for_another_audience_or_of_another_issuer(
     lane: Lane, idp: ForeignIssuer, believed: tuple[str, str, bytes]
 ) -> None:
     assert lane.verify(idp.token()).status == 200
-    other = {"iss": believed[0]}, {"iss": f"{idp.url}/"}, {"iss": "taxiway-runs"}, {"iss": "taxiway"}
-    audiences = {"aud": "executor-api"}, {"aud": "runway-local "}, {"aud": "RUNWAY-LOCAL"}, {"aud": "*"}
+    other: Any = ({"iss": believed[0]}, {"iss": f"{idp.url}/"}, {"iss": "taxiway-runs"}, {"iss": "taxiway"})
+    audiences: Any = (
+        {"aud": "executor-api"},
+        {"aud": "runway-local "},
+        {"aud": "RUNWAY-LOCAL"},
+        {"aud": "*"},
+    )
     for claims in (*other, *audiences):
         require_invalid_token(lane.verify(idp.token(**claims)))
 
 
 def test_a_believed_issuer_cannot_sign_for_a_run(lane: Lane, idp: ForeignIssuer, worked: Worked) -> None:
-    claims = {"iss": "taxiway-runs", "aud": "executor-api", "sub": worked.run, "scope": "run:work"}
-    forged = idp.token(**claims, partner="ea", lease=1, attempt=1, job=worked.job)
+    claims: dict[str, Any] = {"iss": "taxiway-runs", "aud": "executor-api", "sub": worked.run}
+    claims |= {"scope": "run:work", "partner": "ea", "lease": 1, "attempt": 1, "job": worked.job}
+    forged = idp.token(**claims)
     require_invalid_token(lane.ask(forged, f"/sdk/v1/runs/{worked.run}/payload"))
 
 

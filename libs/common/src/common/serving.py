@@ -12,7 +12,7 @@ from typing import Any
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="taxiway-metrics-"))
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ['PORT']}"
-worker_class = os.environ.get("WEB_WORKER_CLASS", "gthread")
+worker_class = os.environ.get("WEB_WORKER_CLASS", "common.threads.Worker")
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "16"))
 worker_connections = int(os.environ.get("WEB_CONNECTIONS", "1000"))  # gevent's; gthread has its threads
