@@ -1,4 +1,7 @@
-"""The issuer's command line: `python -m issuer.cli rotate` brings in a new signing key."""
+"""The issuer's command line: `python -m issuer.cli rotate | reseal`.
+
+`rotate` brings in a new signing key, `reseal` seals those there are with the first sealing key.
+"""
 
 import argparse
 import os
@@ -7,10 +10,10 @@ from datetime import timedelta
 
 from common import database
 from common.clock import SystemClock
-from common.sealing import Sealer
+from common.sealing import CannotUnseal, Sealer
 from common.settings import SettingsError, load, whole
 from issuer.config import Settings
-from issuer.keys import rotate
+from issuer.keys import reseal, rotate
 
 # Longer than anybody keeps a key set: the gateway asks again after 5 minutes.
 PUBLISHED_FOR_SECONDS = 600
@@ -24,21 +27,26 @@ def main() -> None:
         "--after", type=whole(0, 86_400), default=PUBLISHED_FOR_SECONDS, metavar="SECONDS",
         help="how long it is published before it signs (default %(default)s)",
     )  # fmt: skip
+    commands.add_parser("reseal", help="seal every key with the first of SEALING_KEYS")
     arguments = parser.parse_args()
     try:
-        kid = run(load(Settings, os.environ), timedelta(seconds=arguments.after))
-    except (SettingsError, database.Unavailable) as error:
+        said = run(load(Settings, os.environ), arguments)
+    except (SettingsError, database.Unavailable, CannotUnseal) as error:
         sys.exit(str(error))
-    print(f"Key {kid} is published and signs in {arguments.after} s.")  # noqa: T201 (a command's answer)
+    print(said)  # noqa: T201 (a command's answer)
 
 
-def run(settings: Settings, published_for: timedelta) -> str:
-    """Rotate with what this process's environment says."""
+def run(settings: Settings, arguments: argparse.Namespace) -> str:
+    """Do what is asked with what this process's environment says."""
     engine = database.connect(settings.database_url, "issuer-cli", pool_size=1)
-    lifetime = timedelta(seconds=settings.lifetime_seconds)
+    sealer, now = Sealer({**settings.sealing_keys}), SystemClock().now()
     try:
-        sealer, now = Sealer({**settings.sealing_keys}), SystemClock().now()
-        return rotate(engine, sealer, now, published_for=published_for, lifetime=lifetime)
+        if arguments.command == "reseal":
+            return f"{reseal(engine, sealer)} sealed anew. No key needs another sealing key than the first."
+        published_for = timedelta(seconds=arguments.after)
+        lifetime = timedelta(seconds=settings.lifetime_seconds)
+        kid = rotate(engine, sealer, now, published_for=published_for, lifetime=lifetime)
+        return f"Key {kid} is published and signs in {arguments.after} s."
     finally:
         engine.dispose()
 

@@ -34,6 +34,8 @@ _RETIRE_OTHERS = text("""
     SET retired_at = greatest(CAST(:retired_at AS timestamptz), signs_from + interval '1 s')
     WHERE kid <> :kid AND retired_at IS NULL
 """)
+_SEALED = text("SELECT kid, private_key FROM gateway.issuer_key ORDER BY kid FOR UPDATE")
+_RESEAL = text("UPDATE gateway.issuer_key SET private_key = :sealed WHERE kid = :kid")
 _FORGET = text("DELETE FROM gateway.issuer_key WHERE retired_at < :now")
 
 
@@ -131,6 +133,18 @@ def rotate(
         slack = timedelta(seconds=2 * READ_AGAIN_SECONDS)  # until every process signs with the new one
         connection.execute(_RETIRE_OTHERS, {"kid": kid, "retired_at": signs_from + lifetime + slack})
     return kid
+
+
+def reseal(engine: Engine, sealer: Sealer) -> int:
+    """Seal every private key with the first sealing key; raises CannotUnseal."""
+    resealed = 0
+    with database.transaction(engine) as connection:
+        for row in connection.execute(_SEALED).all():
+            sealed = sealer.reseal(row.private_key, _context(row.kid))
+            if sealed != row.private_key:
+                connection.execute(_RESEAL, {"sealed": sealed, "kid": row.kid})
+                resealed += 1
+    return resealed
 
 
 def _context(kid: str) -> str:

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from common import database
 from common.clock import FixedClock
-from common.sealing import Sealer
+from common.sealing import CannotUnseal, Sealer
 from issuer import keys as issuer_keys
 from issuer.keys import READ_AGAIN_SECONDS, KeyRing
 
@@ -85,3 +86,13 @@ def _kid(client: Any) -> str:
 
 def _published(client: Any) -> set[str]:
     return {key["kid"] for key in client.get("/realms/example/protocol/openid-connect/certs").json["keys"]}
+
+
+def test_resealed_keys_open_without_the_old_sealing_key(client: Any, engine: Any, clock: FixedClock) -> None:
+    kid = _kid(client)
+    both = Sealer({"s2": b"t" * 32, **SEALING})
+    assert (issuer_keys.reseal(engine, both), issuer_keys.reseal(engine, both)) == (1, 0)
+    signing, _ = KeyRing(engine, Sealer({"s2": b"t" * 32}), clock).signing()
+    assert signing == kid
+    with pytest.raises(CannotUnseal):
+        issuer_keys.reseal(engine, Sealer({"s3": b"u" * 32}))

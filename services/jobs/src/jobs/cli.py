@@ -1,4 +1,4 @@
-"""Commands for operators: `python -m jobs.cli provision | import-bundles | roster | mapping`.
+"""Commands for operators: `python -m jobs.cli provision | import-bundles | roster | mapping | reseal`.
 
 Exit codes: 0 done, 1 something is faulty (it was named), 2 the command line or the environment is.
 """
@@ -14,10 +14,10 @@ from pathlib import Path
 from common import logs, settings
 from common.database import Unavailable, connect, transaction
 from common.objects import StorageUnavailable
-from common.sealing import Sealer
+from common.sealing import CannotUnseal, Sealer
 from common.settings import SettingsError
 from jobs.app import storage
-from jobs.catalog import bundles, declarations, mappings, provisioning, rosters, sources
+from jobs.catalog import bundles, declarations, mappings, ods, provisioning, rosters, sources
 from jobs.catalog.audit import Actor
 from jobs.catalog.bundles import Report
 from jobs.catalog.declared import DeclarationFaulty
@@ -27,6 +27,7 @@ from jobs.catalog.pruning import Prune
 from jobs.catalog.rosters import PlaceUnknown, RosterFaulty
 from jobs.catalog.sources import SourceUnusable
 from jobs.config import ImportSettings, ProvisionSettings
+from jobs.deliveries import webhooks
 
 DONE, FAULTY, UNUSABLE = 0, 1, 2
 _NAMED = (
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         _say_wrong(str(error))
     except Unavailable as error:
         _say_wrong(f"The database does not answer: {error}")
+    except CannotUnseal as error:
+        _say_wrong(f"Nothing was changed: a secret was {error}, which is not in SEALING_KEYS, or was altered")
     except StorageUnavailable as error:
         _say_wrong(f"Object storage does not answer: {error}")
     return FAULTY
@@ -80,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     mapping.add_argument(
         "--name", default="", help="what the bundle calls it; the file's own name if not given"
     )
+    resealing = commands.add_parser("reseal", help="seal every secret with the first of SEALING_KEYS")
+    resealing.set_defaults(command=_reseal)
     return parser
 
 
@@ -164,6 +169,16 @@ def _mapping(asked: argparse.Namespace) -> int:
         actor=_actor(),
     )
     _say(f"+ mapping {asked.partner}/{asked.tenant} {asked.bundle} {made.name}  sha256 {made.sha256}")
+    return DONE
+
+
+def _reseal(asked: argparse.Namespace) -> int:
+    loaded = settings.load(ProvisionSettings, os.environ)
+    logs.configure("jobs-cli", loaded.log_level)
+    sealer = Sealer(dict(loaded.sealing_keys))
+    with transaction(connect(loaded.database_url, "jobs-cli", pool_size=1)) as connection:
+        resealed = ods.reseal(connection, sealer) + webhooks.reseal(connection, sealer)
+    _say(f"{resealed} sealed anew. No secret needs another key than the first.")
     return DONE
 
 

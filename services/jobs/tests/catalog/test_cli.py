@@ -4,8 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from common.database import transaction
+from common.sealing import Sealer
 from jobs import cli
+from jobs.catalog import ods
+from jobs.deliveries import webhooks
 from jobs.services import Services
 
 FILE = """
@@ -146,3 +151,36 @@ def test_a_source_without_bundles_is_exit_code_1(environment: Any, tmp_path: Pat
     assert cli.main(["import-bundles", str(tmp_path)]) == 1
     assert cli.main(["import-bundles", str(tmp_path / "none")]) == 1
     assert "is not a folder" in capsys.readouterr().err
+
+
+def test_reseal_seals_every_secret_with_the_first_key_so_that_the_old_one_can_go(
+    environment: Any, file: str, capsys: Any, services: Services
+) -> None:
+    new = "new:" + (b"n" * 32).hex()
+    cli.main(["provision", file])
+    with transaction(services.engine) as connection:
+        place = {"partner": "cli", "url": "https://a.example", "events": ["run.failed"]}
+        made = webhooks.create(connection, services.sealer, **place, secret="whsec_x", created_by="c")
+    environment.setenv("SEALING_KEYS", f"{new} seal:" + (b"s" * 32).hex())
+    capsys.readouterr()
+    assert cli.main(["reseal"]) == 0
+    assert "hush-hush" not in (said := capsys.readouterr().out)
+    assert not said.startswith("0 ")
+    environment.setenv("SEALING_KEYS", new)
+    assert cli.main(["reseal"]) == 0
+    assert capsys.readouterr().out.startswith("0 sealed anew.")
+    sealer = Sealer({"new": b"n" * 32})
+    with transaction(services.engine) as connection:
+        [stored] = ods.live_of(connection, "cli")
+        assert ods.unsealed(connection, stored.id, sealer).client_secret == "hush-hush"
+        [sealed] = connection.execute(
+            text("SELECT secret FROM webhook WHERE id = :id"), {"id": made.id}
+        ).one()
+        assert sealer.unseal(sealed, webhooks.context(made.id)) == "whsec_x"
+
+
+def test_reseal_changes_nothing_when_a_key_is_missing(environment: Any, file: str, capsys: Any) -> None:
+    cli.main(["provision", file])
+    environment.setenv("SEALING_KEYS", "other:" + (b"o" * 32).hex())
+    assert cli.main(["reseal"]) == 1
+    assert "Nothing was changed" in capsys.readouterr().err

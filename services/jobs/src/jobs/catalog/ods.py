@@ -1,5 +1,6 @@
 """Connections to Ed-Fi data stores: one live a tenant and year, secrets sealed at rest."""
 
+import hmac
 from dataclasses import replace
 
 from sqlalchemy import Connection, text
@@ -13,6 +14,8 @@ _LIVE = text(
     f"SELECT {_COLUMNS} FROM ods"  # noqa: S608 (our own constant)
     " WHERE partner = :partner AND retired_at IS NULL ORDER BY tenant, end_year"
 )
+_ALL = text(f"SELECT {_COLUMNS} FROM ods ORDER BY id FOR UPDATE")  # noqa: S608 (our own constant)
+_KEEP = text("UPDATE ods SET client_secret = :sealed WHERE id = :id")
 
 
 def context(partner: str, tenant: str, end_year: str) -> str:
@@ -31,10 +34,21 @@ def unsealed(connection: Connection, ods_id: int, sealer: Sealer) -> Ods:
     return replace(ods, client_secret=_open(ods, sealer))
 
 
+def reseal(connection: Connection, sealer: Sealer) -> int:
+    """Seal every secret with the first key, of retired connections too; raises CannotUnseal."""
+    resealed = 0
+    for row in connection.execute(_ALL).all():
+        sealed = sealer.reseal(row.client_secret, context(row.partner, row.tenant, row.end_year))
+        if sealed != row.client_secret:
+            connection.execute(_KEEP, {"sealed": sealed, "id": row.id})
+            resealed += 1
+    return resealed
+
+
 def has_secret(ods: Ods, secret: str, sealer: Sealer) -> bool:
     """Tell whether a stored connection holds this secret; one that cannot be opened does not."""
     try:
-        return _open(ods, sealer) == secret
+        return hmac.compare_digest(_open(ods, sealer).encode(), secret.encode())
     except CannotUnseal:
         return False
 

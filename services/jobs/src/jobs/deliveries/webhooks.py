@@ -47,6 +47,8 @@ _RECORD_PUBLISHED = text(f"""
 """)  # noqa: S608 (our own constants)
 
 _COUNT = text("SELECT count(*) FROM webhook WHERE partner = :partner AND deleted_at IS NULL")
+_SECRETS = text("SELECT id, secret FROM webhook ORDER BY id FOR UPDATE")
+_RESEAL = text("UPDATE webhook SET secret = :sealed WHERE id = :id")
 _CREATE = text(f"""
     INSERT INTO webhook (id, partner, url, events, secret, created_by)
     VALUES (:id, :partner, :url, CAST(:events AS jsonb), :secret, :created_by)
@@ -110,6 +112,17 @@ def create(
     values = {"id": webhook_id, "partner": partner, "url": url, "events": json.dumps(list(events))}
     values |= {"secret": sealer.seal(secret, context(webhook_id)), "created_by": created_by}
     return Webhook(**connection.execute(_CREATE, values).one()._mapping)
+
+
+def reseal(connection: Connection, sealer: Sealer) -> int:
+    """Seal every secret with the first key; raises CannotUnseal."""
+    resealed = 0
+    for row in connection.execute(_SECRETS).all():
+        sealed = sealer.reseal(row.secret, context(row.id))
+        if sealed != row.secret:
+            connection.execute(_RESEAL, {"sealed": sealed, "id": row.id})
+            resealed += 1
+    return resealed
 
 
 def of_partner(connection: Connection, partner: str) -> list[Webhook]:
