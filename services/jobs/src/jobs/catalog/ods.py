@@ -38,8 +38,9 @@ def reseal(connection: Connection, sealer: Sealer) -> int:
     """Seal every secret with the first key, of retired connections too; raises CannotUnseal."""
     resealed = 0
     for row in connection.execute(_ALL).all():
-        sealed = sealer.reseal(row.client_secret, context(row.partner, row.tenant, row.end_year))
-        if sealed != row.client_secret:
+        stored = row.client_secret
+        sealed = sealer.reseal(stored, context(row.partner, row.tenant, row.end_year))
+        if sealed != stored:
             connection.execute(_KEEP, {"sealed": sealed, "id": row.id})
             resealed += 1
     return resealed

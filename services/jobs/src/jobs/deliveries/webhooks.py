@@ -118,8 +118,9 @@ def reseal(connection: Connection, sealer: Sealer) -> int:
     """Seal every secret with the first key; raises CannotUnseal."""
     resealed = 0
     for row in connection.execute(_SECRETS).all():
-        sealed = sealer.reseal(row.secret, context(row.id))
-        if sealed != row.secret:
+        stored = row.secret
+        sealed = sealer.reseal(stored, context(row.id))
+        if sealed != stored:
             connection.execute(_RESEAL, {"sealed": sealed, "id": row.id})
             resealed += 1
     return resealed
