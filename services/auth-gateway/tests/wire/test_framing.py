@@ -170,6 +170,16 @@ def test_an_upgrade_is_not_made(wire: Any) -> None:
     assert "upgrade" not in {name.lower() for name, _ in wire.upstream.seen[0][2]}
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 400", "Transfer-Encoding: chunked"])
+def test_a_request_to_upgrade_that_announces_a_body_is_refused(wire: Any, framing: str) -> None:
+    """Sent on without its body, it would swallow the next request of the connection to the service."""
+    request = head(wire, "POST /api/v1/jobs HTTP/1.1", "Connection: Upgrade", "Upgrade: h2c", framing)
+    with opened(wire) as connection:
+        connection.sendall(request + b"body")
+        assert connection.recv(65536).startswith(BAD)
+    assert wire.ask("GET", "/api/v1/jobs").status == 200
+
+
 def test_a_service_that_wants_to_upgrade_is_a_502(wire: Any) -> None:
     def page(handler: Any) -> None:
         handler.wfile.write(

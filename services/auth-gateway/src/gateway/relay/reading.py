@@ -136,6 +136,12 @@ class RequestReader:
         headers = relayed.inbound(pair for pair in self._headers if "_" not in pair[0])
         version = self._parser.get_http_version()
         self.fault = _fault(headers, version)
+        if self._parser.should_upgrade() and (
+            headers.get("content-length") or "transfer-encoding" in headers
+        ):
+            self.fault = problems.malformed_request(
+                "a request to upgrade has no body here"
+            )  # llhttp reads none
         if self.fault is None:
             chunked = "transfer-encoding" in headers
             keeps_alive = self._parser.should_keep_alive() and version == "1.1"
