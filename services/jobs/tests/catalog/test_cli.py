@@ -159,7 +159,7 @@ def test_reseal_seals_every_secret_with_the_first_key_so_that_the_old_one_can_go
     new = "new:" + (b"n" * 32).hex()
     cli.main(["provision", file])
     with transaction(services.engine) as connection:
-        place = {"partner": "cli", "url": "https://a.example", "events": ["run.failed"]}
+        place: Any = {"partner": "cli", "url": "https://a.example", "events": ["run.failed"]}
         made = webhooks.create(connection, services.sealer, **place, secret="whsec_x", created_by="c")
     environment.setenv("SEALING_KEYS", f"{new} seal:" + (b"s" * 32).hex())
     capsys.readouterr()
