@@ -63,9 +63,11 @@ def test_a_broken_request_behind_another_is_refused_after_it_was_answered(wire: 
         connection.sendall(head(wire, "GET /api/v1/jobs/slow HTTP/1.1") + broken)
         go_on.set()
         answer = until(connection, b"first")
-        assert answer.startswith(b"HTTP/1.1 200")
+        rest = answer.partition(b"first")[2]
         with contextlib.suppress(ConnectionError):
-            answer += until(connection, b"HTTP/1.1 400")
+            rest += b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert not rest or rest.startswith(BAD)  # gunicorn closes without a word
     assert "/api/v1/jobs" not in paths(wire)
 
 
