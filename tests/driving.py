@@ -14,6 +14,7 @@ from stack.testing import LocalStack
 
 FINAL = ("completed", "failed", "canceled")
 TROUBLE = (502, 503, 504)
+LOGIN_SECONDS = 30
 
 
 class Refused(Exception):
@@ -52,7 +53,13 @@ class Client:
     def _new_token(self, **asked: str) -> str:
         form = urlencode({"grant_type": "client_credentials", **self._credentials, **asked})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        deadline = time.monotonic() + LOGIN_SECONDS
         answer = self._http.request("POST", self._token_url, body=form, headers=headers)
+        while answer.status in TROUBLE and time.monotonic() < deadline:
+            time.sleep(0.2)
+            answer = self._http.request("POST", self._token_url, body=form, headers=headers)
+        if answer.status != 200:
+            raise Refused(answer.status, answer.data[:300])
         token: str = json.loads(answer.data)["access_token"]
         return token
 

@@ -1,11 +1,12 @@
 """Live streams, as a client reads them."""
 
 import http.client
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
-from driving import Client, Refused
+from driving import LOGIN_SECONDS, TROUBLE, Client, Refused
 
 from stack.testing import LocalStack
 
@@ -15,15 +16,23 @@ Event = dict[str, str]
 
 @contextmanager
 def watched(stack: LocalStack, client: Client, path: str, last_id: str = "") -> Iterator[Iterator[Event]]:
-    """Follow a stream through the gateway; each of its events is a map of its fields."""
+    """Follow a stream through the gateway; each of its events is a map of its fields.
+
+    Like every client it comes back when a part is not answering right now.
+    """
     address = urlsplit(stack.gateway_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=SECONDS)
     headers = {"Authorization": f"Bearer {client.token}"} | ({"Last-Event-ID": last_id} if last_id else {})
-    connection.request("GET", path, headers=headers)
-    with closing(connection), connection.getresponse() as answer:
-        if answer.status != 200:
-            raise Refused(answer.status, answer.read())
-        yield events(answer)
+    deadline = time.monotonic() + LOGIN_SECONDS
+    while True:
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=SECONDS)
+        connection.request("GET", path, headers=headers)
+        with closing(connection), connection.getresponse() as answer:
+            if answer.status == 200:
+                yield events(answer)
+                return
+            if answer.status not in TROUBLE or time.monotonic() > deadline:
+                raise Refused(answer.status, answer.read())
+        time.sleep(0.2)
 
 
 def events(answer: http.client.HTTPResponse) -> Iterator[Event]:
