@@ -102,7 +102,14 @@ def documents() -> dict[Path, str]:
     """Render every document by the path it is kept at."""
     made = {service: document(service) for service in SERVICES}
     kept = {FOLDER / f"{service}.json": each for service, each in made.items()} | {MERGED: merge(made)}
-    return {path: json.dumps(each, indent=1, ensure_ascii=False) + "\n" for path, each in kept.items()}
+    return {path: _written(path, each) for path, each in kept.items()}
+
+
+def _written(path: Path, document: dict[str, Any]) -> str:
+    """People read the documents of the services; the merged one is for the gateway to serve."""
+    if path == MERGED:
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> None:

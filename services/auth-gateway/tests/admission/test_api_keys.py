@@ -215,7 +215,7 @@ def test_a_verdict_is_remembered_and_asks_the_database_once(desk: Desk, asked: l
     "spoil",
     [
         lambda token: token[:-1] + ("a" if token[-1] != "a" else "b"),
-        lambda token: token[:3] + "XXXXXXXX" + token[11:],
+        lambda token: token[:3] + "A" * 8 + token[11:],
         lambda token: token + "a",
         lambda token: token[:-1],
         lambda token: token.replace("rl_", "RL_"),
