@@ -4,13 +4,12 @@ Lanes ask after admission has decided. A lane that may not block takes steps in 
 one (relay/accounts.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from urllib.parse import quote
 
 from common.clock import Clock
-from common.principal import Principal
+from common.principal import Principal, encoded
 from gateway.addresses import Proxies, site_of
 from gateway.counters import SPENT, Counted, Counters, Step
 
@@ -82,7 +81,7 @@ class Quota:
 
 def counter(kind: str, issuer: str, subject: str, hour: int) -> str:
     """Name the counter of a principal's hour, whatever its issuer and subject are called."""
-    return f"gateway:quota:{kind}:{quote(issuer, safe='')}:{quote(subject, safe='')}:{hour}"
+    return f"gateway:quota:{kind}:{encoded(issuer)}:{encoded(subject)}:{hour}"
 
 
 class Quotas:
@@ -111,9 +110,9 @@ class Quotas:
         counted = self._counters.count(quota.step())
         return quota.share(counted.used if counted else None)
 
-    def count(self, step: Step) -> Counted | None:
-        """Take a step that was asked of a quota."""
-        return self._counters.count(step)
+    def count_all(self, steps: Sequence[Step]) -> list[Counted] | None:
+        """Take steps that were asked of quotas, MOST_STEPS at most; None when nobody can count."""
+        return self._counters.count_all(steps)
 
 
 class Failures:
@@ -128,6 +127,11 @@ class Failures:
         self._limit = limit
         self._window = 0
         self._barred: set[str] = set()
+
+    @property
+    def bars_any(self) -> bool:
+        """Whether any address is barred, as far as this worker knows."""
+        return bool(self._barred)
 
     def barred_seconds(self, address: str) -> int:
         """How long this address must wait; 0 for one that may try. No I/O."""

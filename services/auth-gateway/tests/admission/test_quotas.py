@@ -10,7 +10,7 @@ from redis import Redis, RedisError
 
 from common.principal import Principal
 from gateway import counters as counting
-from gateway.counters import Counted, Counters, Step
+from gateway.counters import SPENT, Counted, Counters, Step
 from gateway.quotas import Failures
 
 CLIENT = Principal(kind="client", subject="a", issuer="https://login.example/x")
@@ -95,6 +95,18 @@ def test_threads_take_exactly_as_many_as_there_are(counted: Any) -> None:
     assert sorted(share.remaining for share in shares if not share.is_spent) == list(range(100))
 
 
+def test_several_steps_are_taken_in_one_round_trip_each_for_itself(counted: Any, redis: Any) -> None:
+    names = [("a", 5, 2), ("b", 1, 2), ("a", 5, 9), ("a", 5, 1)]
+    steps = [
+        Step(key=f"gateway:{key}", limit=limit, kept_seconds=9, wanted=wanted) for key, limit, wanted in names
+    ]
+    taken = counted.quotas.count_all(
+        [*steps, Step(key="gateway:c", limit=1, kept_seconds=9, used_key=(7, "12"))]
+    )
+    assert [(each.used, each.granted) for each in taken] == [(2, 2), (1, 1), (5, 3), (SPENT, 0), (1, 1)]
+    assert redis.zrange("gateway:keys-used", 0, -1, withscores=True) == [("12", 7.0)]
+
+
 def test_every_count_expires(counted: Any, redis: Any) -> None:
     counted.quotas.take(CLIENT)
     counted.failures.note("203.0.113.9")
@@ -134,11 +146,11 @@ class Broken:
     def register_script(self, _: str) -> Any:
         return self.run
 
-    def run(self, *_: Any) -> list[int]:
+    def run(self, *_: Any) -> list[list[int]]:
         self.asked += 1
         if self.is_away:
             raise RedisError("away")
-        return [1, 1]
+        return [[1, 1]]
 
 
 STEP = Step(key="gateway:x", limit=1, kept_seconds=1)

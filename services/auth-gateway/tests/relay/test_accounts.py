@@ -1,6 +1,8 @@
 """Requests are taken from Redis in lots: never more than the quota, and nobody is forgotten."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,10 +24,11 @@ class Redis:
         self.steps: list[Step] = []
         self.is_away = False
 
-    def count(self, step: Step) -> Counted | None:
-        self.steps.append(step)
-        if self.is_away:
-            return None
+    def count_all(self, steps: Sequence[Step]) -> list[Counted] | None:
+        self.steps += steps
+        return None if self.is_away else [self._count(step) for step in steps]
+
+    def _count(self, step: Step) -> Counted:
         used = self.used.get(step.key, 0)
         granted = min(step.wanted, step.limit - used)
         if granted <= 0:
@@ -44,18 +47,21 @@ class World:
         self.accounts = Accounts(quotas, self.clock.timestamp, self._in_thread)
         self.shares: list[Share] = []
 
-    def _in_thread(self, work: Any, step: Step, then: Any) -> None:
-        self.pending.append((work, step, then))
+    def _in_thread(self, work: Any, steps: list[Step], then: Any) -> None:
+        self.pending.append((work, steps, then))
 
     def take(self, times: int = 1) -> None:
         for _ in range(times):
-            self.accounts.take(CALLER, None, self.shares.append)
+            if share := self.accounts.take(CALLER, None):
+                self.shares.append(share)
+            else:
+                self.accounts.wait(CALLER, None, self.shares.append)
 
     def answer(self) -> None:
         while self.pending:
-            work, step, then = self.pending.pop(0)
+            work, steps, then = self.pending.pop(0)
             done: Future[Any] = Future()
-            done.set_result(work(step))
+            done.set_result(work(steps))
             then(done)
 
     @property
@@ -129,9 +135,25 @@ def test_an_hour_ends_with_its_lot() -> None:
     assert world.shares[1].reset_at == world.shares[0].reset_at + HOUR_SECONDS
 
 
+def test_who_comes_while_redis_is_asked_shares_the_next_round_trip() -> None:
+    world = World(limit=3)
+    others = [replace(CALLER, subject=name) for name in ("d", "e")]
+    world.take()
+    for caller in (*others, *others):
+        world.accounts.wait(caller, None, world.shares.append)
+    assert [len(steps) for _, steps, _ in world.pending] == [1]
+    work, steps, then = world.pending.pop()
+    done: Future[Any] = Future()
+    done.set_result(work(steps))
+    then(done)
+    assert [[step.wanted for step in steps] for _, steps, _ in world.pending] == [[2, 2]]
+    world.answer()
+    assert world.remaining == [2, 2, 1, 2, 1]
+
+
 @pytest.mark.parametrize(("own", "limit"), [(None, 3), (7, 7)])
 def test_a_key_has_its_own_quota(own: int | None, limit: int) -> None:
     world = World(limit=3)
-    world.accounts.take(CALLER, own, world.shares.append)
+    world.accounts.wait(CALLER, own, world.shares.append)
     world.answer()
     assert world.shares[0].limit == limit

@@ -1,21 +1,24 @@
 """The hours of principals as this worker keeps them: requests are taken from Redis in small lots.
 
 A lot is a thousandth of the quota, so that counting costs next to nothing and no worker sits on much; small
-quotas are counted one by one. Redis never grants more than the quota, however many workers ask.
+quotas are counted one by one. Redis never grants more than the quota, however many workers ask. Who comes
+while Redis is asked for others waits for the next round trip, and shares it.
 """
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import islice
 
 from common.logs import get_logger
 from common.principal import Principal
-from gateway.counters import Counted, Step
+from gateway.counters import MOST_STEPS, Counted, Step
 from gateway.quotas import HOUR_SECONDS, Quota, Quotas, Share
 
 LARGEST_LOT = 500
 MOST_ACCOUNTS = 50_000
-Ask = Callable[[Step], Counted | None]
-InThread = Callable[[Ask, Step, Callable[["Future[Counted | None]"], None]], None]
+Answers = list[Counted] | None
+Ask = Callable[[list[Step]], Answers]
+InThread = Callable[[Ask, list[Step], Callable[["Future[Answers]"], None]], None]
 Then = Callable[[Share], None]
 
 
@@ -28,7 +31,6 @@ class Account:
         self.used = 0  # by all workers, as far as we know
         self.held = 0
         self.waiting: list[Then] = []
-        self.is_asking = False
 
     @property
     def lot(self) -> int:
@@ -42,6 +44,16 @@ class Account:
         limit = self.quota.limit
         return Share(limit=limit, remaining=limit - self.used + self.held, reset_at=self.ends_at)
 
+    def answer(self, counted: Counted | None) -> None:
+        """Give those who wait what was granted. What is spent, or could not be counted, all of them hear."""
+        if counted and counted.granted:
+            self.used, self.held = counted.used, self.held + counted.granted
+            share = None
+        else:
+            share = self.quota.share(counted.used if counted else None)
+        while self.waiting and (share or self.held):
+            self.waiting.pop(0)(share or self.take())
+
 
 class Accounts:
     """The accounts of one worker; its loop's alone. `in_thread` runs a step elsewhere and comes back."""
@@ -51,16 +63,20 @@ class Accounts:
         self._timestamp = timestamp
         self._in_thread = in_thread
         self._accounts: dict[tuple[str, str, str], Account] = {}
+        self._due: dict[Account, None] = {}  # somebody waits for their next lot; in order
+        self._is_asking = False
 
-    def take(self, caller: Principal, requests_per_hour: int | None, then: Then) -> None:
-        """Take a request from the caller's hour; go on with its share at once, or when Redis has answered."""
+    def take(self, caller: Principal, requests_per_hour: int | None) -> Share | None:
+        """Take a request from the caller's hour if one is at hand; else `wait()` for it."""
         account = self._account(caller, requests_per_hour)
-        if account.held and not account.waiting:
-            then(account.take())
-            return
+        return account.take() if account.held and not account.waiting else None
+
+    def wait(self, caller: Principal, requests_per_hour: int | None, then: Then) -> None:
+        """Take a request from the caller's hour, and go on with its share when Redis has answered."""
+        account = self._account(caller, requests_per_hour)
         account.waiting.append(then)
-        if not account.is_asking:
-            self._ask(account)
+        self._due[account] = None
+        self._ask()
 
     def _account(self, caller: Principal, requests_per_hour: int | None) -> Account:
         name = (caller.kind, caller.issuer, caller.subject)
@@ -72,27 +88,26 @@ class Accounts:
             account = self._accounts[name] = Account(self._quotas.quota(caller, requests_per_hour))
         return account
 
-    def _ask(self, account: Account) -> None:
-        account.is_asking = True
-        step = account.quota.step(account.lot)
-        self._in_thread(self._quotas.count, step, lambda done: self._answered(account, _result(done)))
-
-    def _answered(self, account: Account, counted: Counted | None) -> None:
-        account.is_asking = False
-        if counted is None or not counted.granted:
-            waiting, account.waiting = account.waiting, []
-            share = account.quota.share(counted.used if counted else None)
-            for then in waiting:
-                then(share)
+    def _ask(self) -> None:
+        if self._is_asking or not self._due:
             return
-        account.used, account.held = counted.used, account.held + counted.granted
-        while account.waiting and account.held:
-            account.waiting.pop(0)(account.take())
-        if account.waiting and not account.is_asking:
-            self._ask(account)
+        self._is_asking = True
+        asked = list(islice(self._due, MOST_STEPS))
+        for account in asked:
+            del self._due[account]
+        steps = [account.quota.step(account.lot) for account in asked]
+        self._in_thread(self._quotas.count_all, steps, lambda done: self._answered(asked, _result(done)))
+
+    def _answered(self, asked: list[Account], counted: Answers) -> None:
+        self._is_asking = False
+        for place, account in enumerate(asked):
+            account.answer(counted[place] if counted else None)
+            if account.waiting:
+                self._due[account] = None
+        self._ask()
 
 
-def _result(done: "Future[Counted | None]") -> Counted | None:
+def _result(done: "Future[Answers]") -> Answers:
     """What was counted; nobody waits for ever because counting itself broke."""
     if error := done.exception():
         get_logger().error("unexpected_error", exc_info=error)
