@@ -7,6 +7,7 @@ a receiver verifies before it believes. Calls between services use the same with
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 PREFIX = "x-auth-"
@@ -46,35 +47,45 @@ class Principal:
             raise ValueError(f"unknown kind of principal: {self.kind}")
 
 
-_TEXTS = ("subject", "client_id", "client_name", "issuer", "run", "job")
-_SETS = ("scopes", "partners", "roles")
-_NUMBERS = ("lease", "attempt", "expires_at")
+def _headers(*names: str) -> dict[str, str]:
+    return {name: PREFIX + name.replace("_", "-") for name in names}
+
+
+_TEXTS = _headers("subject", "client_id", "client_name", "issuer", "run", "job")
+_SETS = _headers("scopes", "partners", "roles")
+_NUMBERS = _headers("lease", "attempt", "expires_at")
 
 
 def to_headers(principal: Principal) -> dict[str, str]:
     """Write a principal as lower-case headers, values percent-encoded UTF-8, empty ones left out."""
     headers = {f"{PREFIX}kind": principal.kind}
-    for name in _TEXTS:
-        headers[_header(name)] = quote(getattr(principal, name), safe="")
-    for name in _SETS:
-        headers[_header(name)] = " ".join(quote(word, safe=":") for word in sorted(getattr(principal, name)))
-    for name in _NUMBERS:
-        headers[_header(name)] = str(getattr(principal, name) or "")
-    return {name: value for name, value in headers.items() if value}
+    for name, header in _TEXTS.items():
+        if value := getattr(principal, name):
+            headers[header] = encoded(value)
+    for name, header in _SETS.items():
+        if words := getattr(principal, name):
+            headers[header] = " ".join(encoded(word, ":") for word in sorted(words))
+    for name, header in _NUMBERS.items():
+        if number := getattr(principal, name):
+            headers[header] = str(number)
+    return headers
+
+
+@lru_cache(maxsize=10_000)
+def encoded(value: str, safe: str = "") -> str:
+    """Percent-encode a value; most have been seen before."""
+    return quote(value, safe=safe)
 
 
 def from_headers(headers: Mapping[str, str]) -> Principal:
     """Read the principal back; call it only on headers whose signature was verified."""
-    texts = {name: unquote(headers.get(_header(name), "")) for name in _TEXTS}
+    texts = {name: unquote(headers.get(header, "")) for name, header in _TEXTS.items()}
     sets = {
-        name: frozenset(unquote(word) for word in headers.get(_header(name), "").split()) for name in _SETS
+        name: frozenset(unquote(word) for word in headers.get(header, "").split())
+        for name, header in _SETS.items()
     }
-    numbers = {name: int(headers.get(_header(name)) or 0) for name in _NUMBERS}
+    numbers = {name: int(headers.get(header) or 0) for name, header in _NUMBERS.items()}
     return Principal(kind=headers.get(f"{PREFIX}kind", ""), **texts, **sets, **numbers)  # type: ignore[arg-type]
-
-
-def _header(name: str) -> str:
-    return PREFIX + name.replace("_", "-")
 
 
 def service(name: str) -> Principal:
@@ -83,12 +94,12 @@ def service(name: str) -> Principal:
 
 
 class Identity:
-    """A principal as one receiver hears of it: written once, signed anew for each request.
+    """A principal as one receiver hears of it: written once, signed for each request line and second.
 
     The first of `keys` signs. The body streams and is not covered.
     """
 
-    __slots__ = ("_key", "_kid", "_lines", "headers", "wire")
+    __slots__ = ("_key", "_kid", "_lines", "_signed", "headers", "wire")
 
     def __init__(self, principal: Principal, keys: Mapping[str, bytes]) -> None:
         headers = to_headers(principal)
@@ -96,10 +107,15 @@ class Identity:
         self._lines = _lines(headers)
         self.headers = tuple(headers.items())
         self.wire = "".join(f"{name}: {value}\r\n" for name, value in self.headers).encode("ascii")
+        self._signed = ("", "", 0, "")  # the latest request line, second and signature
 
     def signature(self, method: str, target: str, now: int) -> str:
         """Make the value of `X-Auth-Signature` for one request line."""
-        return f"t={now},k={self._kid},s={_digest(self._key, now, method, target, self._lines)}"
+        signed = self._signed
+        if signed[2] != now or signed[1] != target or signed[0] != method:
+            value = f"t={now},k={self._kid},s={_digest(self._key, now, method, target, self._lines)}"
+            signed = self._signed = (method, target, now, value)
+        return signed[3]
 
 
 def signed_headers(

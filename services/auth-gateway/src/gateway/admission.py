@@ -1,12 +1,13 @@
 """May this request come in, and where does it go? Every lane of the gateway asks here and only here.
 
-`consider()` decides by the request line, the route table and what the verdict cache knows: no I/O. It
-answers `Ask` when the token is new; then `authenticate()` finds out (keys may have to be fetched) and
-`conclude()` goes on. `decide()` is the three in a row, for a lane that may block.
+`consider()` decides by the request line, the route table, the verdict cache and the keys at hand: no I/O. It
+answers `Ask` when that is not enough; then `authenticate()` finds out (keys may have to be fetched, API keys
+looked up) and `conclude()` goes on. `decide()` is the three in a row, for a lane that may block.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from prometheus_client import Counter
 
@@ -19,7 +20,7 @@ from gateway import headers as relayed
 from gateway import problems, targets, tokens
 from gateway.headers import Block, Headers, digest
 from gateway.key_desk import KeyDesk
-from gateway.keys import KeysUnavailable
+from gateway.keys import KeySet, KeysUnavailable
 from gateway.revocations import Revocations
 from gateway.routes import GATEWAY, Route, Table
 from gateway.tokens import Accepted, InvalidToken, Issuer
@@ -32,10 +33,19 @@ CHECKED = Counter("taxiway_gateway_tokens_checked", "Tokens that had to be check
 
 # What is made for every request is not frozen: freezing costs more than the rest of the decision.
 @dataclass(slots=True)
+class Place:
+    """Where a request line leads. `target` is in its one normal form."""
+
+    route: Route
+    method: str
+    target: str
+
+
+@dataclass(slots=True)
 class Forward:
     """Send it on: exactly this target and these headers, plus what the lane knows (length, request id).
 
-    `identity` and `signature` are absent on routes that ask for no token.
+    `principal`, `identity` and `signature` are absent on routes that ask for no token.
     """
 
     route: Route
@@ -74,26 +84,20 @@ class Local:
     requests_per_hour: int | None = None
 
 
-@dataclass(slots=True)
-class Arrival:
-    """A request whose route is found."""
-
-    route: Route
-    method: str
-    target: str
-    block: Block
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """The token of this request is new to us: `authenticate()` it and `conclude()`."""
+    """The token of this request is new to us, and no key at hand makes it good: `authenticate()` it and
+    `conclude()`.
+    """
 
-    arrival: Arrival
-    token: str
+    place: Place
+    block: Block
 
 
 Decision = Forward | Refuse | Local
 _RUNS_ONLY = ("run",)
+BELIEVED_SECONDS = 0.25  # so long a block of headers goes by the verdict it met last
+KNOWN_LINES = 8192
 
 
 class Admission:
@@ -118,6 +122,7 @@ class Admission:
         self._keys = keys
         self._clock = clock
         self._knows_clients = any(name != tokens.RUN_ISSUER for name in issuers)
+        self._place = lru_cache(maxsize=KNOWN_LINES)(self._find_place)
 
     def decide(
         self, method: str, target: str, headers: Iterable[tuple[str, str]], *, barred_seconds: int = 0
@@ -126,25 +131,29 @@ class Admission:
 
         An address that is barred for some seconds may come in as whom we know already, and try nothing.
         """
-        decision = self.consider(method, target, Block(relayed.inbound(headers)))
+        block = Block(relayed.inbound(headers))
+        decision = self.consider(method, target, block, is_barred=barred_seconds > 0)
         if barred_seconds and is_attempt(decision, method):
             return Refuse(problem=problems.too_many_failures(barred_seconds))
         if isinstance(decision, Ask):
-            return self.conclude(decision.arrival, self.authenticate(decision.token))
+            return self.conclude(decision, self.authenticate(decision.block.token))
         return decision
 
-    def consider(self, method: str, target: str, block: Block) -> Decision | Ask:
-        """Decide without I/O, or say that the token is new."""
-        try:
-            normal = targets.parse(target)
-        except targets.UnsafeTarget as error:
-            return Refuse(problem=problems.unsafe_target(str(error)))
-        match = self._table.match(method, normal.path)
-        if match.route is None:
-            problem = problems.wrong_method(match.allowed) if match.allowed else problems.no_route()
-            return Refuse(problem=problem)
-        arrival = Arrival(match.route, method, normal.full, block)
-        return self._admit(arrival, None) if match.route.is_open else self._identify(arrival)
+    def consider(self, method: str, target: str, block: Block, *, is_barred: bool = False) -> Decision | Ask:
+        """Decide without I/O, or say that more must be known about the token.
+
+        For an address that is barred no token is looked at that is not known.
+        """
+        place = self._place(method, target)
+        if isinstance(place, Refuse):
+            return place
+        now = self._now()
+        if place.route.is_open:
+            return self._admit(place, block, None, now)
+        verdict = block.verdict if now < block.believed_until else self._known(block, now)
+        if verdict is None:
+            return self._identify(place, block, now, is_barred=is_barred)
+        return self._judge(place, block, verdict, now)
 
     def authenticate(self, token: str) -> Verdict:
         """Find out about a token, and remember it; fetches keys where they are missing."""
@@ -154,37 +163,67 @@ class Admission:
         self._verdicts.put(digest(token), verdict, now)
         return verdict
 
-    def conclude(self, arrival: Arrival, verdict: Verdict) -> Decision:
+    def conclude(self, ask: Ask, verdict: Verdict) -> Decision:
         """Go on with what is known about the token."""
-        route = arrival.route
-        match verdict:
-            case Rejected():
-                return Refuse(problem=problems.invalid_token(), route=route, is_failure=True)
-            case Unavailable():
-                return Refuse(problem=verdict.problem, route=route)
-        caller = verdict.principal
-        if caller.kind not in route.admits:
+        return self._judge(ask.place, ask.block, verdict, self._now())
+
+    def _find_place(self, method: str, target: str) -> Place | Refuse:
+        try:
+            normal = targets.parse(target)
+        except targets.UnsafeTarget as error:
+            return Refuse(problem=problems.unsafe_target(str(error)))
+        match = self._table.match(method, normal.path)
+        if match.route is None:
+            problem = problems.wrong_method(match.allowed) if match.allowed else problems.no_route()
+            return Refuse(problem=problem)
+        return Place(match.route, method, normal.full)
+
+    def _identify(self, place: Place, block: Block, now: float, *, is_barred: bool) -> Decision | Ask:
+        token, route = block.token, place.route
+        if not token:
+            return Refuse(problem=problems.no_token(), route=route)
+        if len(token) > tokens.MAX_TOKEN_BYTES:
+            return Refuse(problem=problems.invalid_token(), route=route, is_failure=True)
+        if route.external_api and not self._knows_clients and not _is_of_our_own(token):
+            return Refuse(problem=problems.external_api_disabled(), route=route)
+        verdict = None if is_barred else self._verified_at_once(token, now)
+        if verdict is None:
+            return Ask(place=place, block=block)
+        self._verdicts.put(block.token_name, verdict, now)
+        return self._judge(place, block, verdict, now)
+
+    def _verified_at_once(self, token: str, now: float) -> Accepted | None:
+        """Find a token good by the keys at hand; whatever else it is takes a second, closer look."""
+        if token.startswith(KEY_PREFIX):
+            return None
+        try:
+            verdict = tokens.verify(token, self._issuers, now, find=KeySet.held)
+        except InvalidToken:
+            return None
+        CHECKED.inc()
+        return verdict if self._still_counts(verdict) else None
+
+    def _judge(self, place: Place, block: Block, verdict: Verdict, now: float) -> Decision:
+        route = place.route
+        if not isinstance(verdict, Accepted):
+            return _refuse_unknown(route, verdict)
+        if verdict.principal.kind not in route.admits:
             return _refuse(problems.wrong_kind(), route, verdict)
         if route.external_api and not verdict.has_scope:
             return _refuse(problems.missing_scope_claim(), route, verdict)
-        return self._admit(arrival, verdict)
+        return self._admit(place, block, verdict, now)
 
-    def _identify(self, arrival: Arrival) -> Decision | Ask:
-        token = arrival.block.token
-        if not token:
-            return Refuse(problem=problems.no_token(), route=arrival.route)
-        if len(token) > tokens.MAX_TOKEN_BYTES:
-            return Refuse(problem=problems.invalid_token(), route=arrival.route, is_failure=True)
-        if arrival.route.external_api and not self._knows_clients and not _is_of_our_own(token):
-            return Refuse(problem=problems.external_api_disabled(), route=arrival.route)
-        verdict = self._known(arrival.block.token_name)
-        return self.conclude(arrival, verdict) if verdict else Ask(arrival=arrival, token=token)
-
-    def _known(self, name: bytes) -> Verdict | None:
-        verdict = self._verdicts.get(name, self._now())
-        if isinstance(verdict, Accepted) and not self._still_counts(verdict):
-            self._verdicts.drop(name)
+    def _known(self, block: Block, now: float) -> Verdict | None:
+        """Find what we found out about the token lately; the block goes by a good verdict for a moment."""
+        if not block.token:
             return None
+        verdict = self._verdicts.get(block.token_name, now)
+        if isinstance(verdict, Accepted):
+            if not self._still_counts(verdict):
+                self._verdicts.drop(block.token_name)
+                return None
+            block.verdict = verdict
+            block.believed_until = min(now + BELIEVED_SECONDS, verdict.expires_at)
         return verdict
 
     def _still_counts(self, verdict: Accepted) -> bool:
@@ -209,29 +248,33 @@ class Admission:
             return Unavailable(problem=problems.unavailable())
         return verdict
 
-    def _admit(self, arrival: Arrival, verdict: Accepted | None) -> Decision:
-        route = arrival.route
+    def _admit(self, place: Place, block: Block, verdict: Accepted | None, now: float) -> Decision:
+        route = place.route
         caller = verdict.principal if verdict else None
         own_quota = verdict.requests_per_hour if verdict else None
         if route.to == GATEWAY:
             return Local(route=route, principal=caller, requests_per_hour=own_quota)
-        length = arrival.block.values.get("content-length", "")
-        if length.isdecimal() and int(length) > route.body_bytes:
+        length = block.values.get("content-length")
+        if length and length.isdecimal() and int(length) > route.body_bytes:
             return _refuse(problems.body_too_large(route.body_bytes), route, verdict)
         if verdict is None:
-            return Forward(route, arrival.target, arrival.block)
-        identity = self._identity(verdict, route.to)
-        signature = identity.signature(arrival.method, arrival.target, int(self._now()))
-        return Forward(route, arrival.target, arrival.block, caller, own_quota, identity, signature)
+            return Forward(route, place.target, block)
+        identity = verdict.identities.get(route.to) or self._identity(verdict, route.to)
+        signature = identity.signature(place.method, place.target, int(now))
+        return Forward(route, place.target, block, caller, own_quota, identity, signature)
 
     def _identity(self, verdict: Accepted, to: str) -> Identity:
-        identity = verdict.identities.get(to)
-        if identity is None:
-            identity = verdict.identities[to] = Identity(verdict.principal, self._signing[to])
+        identity = verdict.identities[to] = Identity(verdict.principal, self._signing[to])
         return identity
 
     def _now(self) -> float:
         return self._clock.timestamp()
+
+
+def _refuse_unknown(route: Route, verdict: Rejected | Unavailable) -> Refuse:
+    if isinstance(verdict, Rejected):
+        return Refuse(problem=problems.invalid_token(), route=route, is_failure=True)
+    return Refuse(problem=verdict.problem, route=route)
 
 
 def _refuse(problem: Problem, route: Route, verdict: Accepted | None) -> Refuse:
@@ -254,7 +297,7 @@ def is_attempt(decision: Decision | Ask, method: str) -> bool:
         case Refuse():
             return decision.is_failure
         case Ask():
-            return decision.arrival.route.admits != _RUNS_ONLY
+            return decision.place.route.admits != _RUNS_ONLY
         case _:
             return False
 
@@ -264,6 +307,6 @@ def _is_of_our_own(token: str) -> bool:
     if token.startswith(KEY_PREFIX):
         return True
     try:
-        return tokens.peek(token)[1].get("iss") == tokens.RUN_ISSUER
+        return tokens.peek(token).get("iss") == tokens.RUN_ISSUER
     except InvalidToken:
         return False

@@ -3,6 +3,10 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.tokens import Accepted
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -39,10 +43,11 @@ def inbound(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 class Block:
     """The headers of a request under their canonical names, and what was made of them.
 
-    A lane that meets the same block again may hand in the same object: nothing is worked out twice.
+    A lane that meets the same block again may hand in the same object: nothing is worked out twice. Until
+    `believed_until` (Unix seconds) admission goes by the `verdict` it left here.
     """
 
-    __slots__ = ("_lines", "_token", "_token_name", "_upstream", "values")
+    __slots__ = ("_lines", "_token", "_token_name", "_upstream", "believed_until", "values", "verdict")
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = values
@@ -50,6 +55,8 @@ class Block:
         self._token_name = b""
         self._upstream: Headers | None = None
         self._lines: bytes | None = None
+        self.verdict: Accepted | None = None
+        self.believed_until = 0.0
 
     @property
     def token(self) -> str:

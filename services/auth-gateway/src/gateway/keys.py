@@ -64,6 +64,11 @@ class KeySet:
         """Whether the key is still published; no I/O."""
         return thumbprint in self._thumbprints
 
+    def held(self, kid: str, alg: str) -> list[PublicKey]:
+        """Find such keys without I/O: none where the issuer should be asked first."""
+        is_fresh = self._clock.monotonic() - self._fetched_at <= MAX_AGE_SECONDS
+        return self._select(kid, alg) if is_fresh and self._keys is not None else []
+
     def find(self, kid: str, alg: str) -> list[PublicKey]:
         """Find the keys a token of this header may be signed with, asking the issuer where needed.
 

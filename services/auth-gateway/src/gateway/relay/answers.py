@@ -17,19 +17,42 @@ _LEFT_TO_THE_PARSER = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
 DROPPED = frozenset(name.encode() for name in relayed.ANSWER_DROPPED)
 
 
+MAX_KNOWN, MAX_KNOWN_BYTES = 1024, 4096
+
+
 @dataclass(slots=True)
 class Head:
     """An answer's head: what of it a client gets to see, how long its body is, where that begins."""
 
     status: int
-    lines: list[bytes]
+    lines: bytes
     length_bytes: int
     keeps_alive: bool
     ends_at: int
 
 
+class Heads:
+    """The heads a service sent a moment ago: within a second many are the same, and are read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def read(self, data: bytes) -> Head | None:
+        """Read the head that `data` begins with, or leave it."""
+        head = data[: data.find(_END) + len(_END)]
+        known = self._known.get(head)
+        is_room = len(self._known) < MAX_KNOWN and len(head) < MAX_KNOWN_BYTES
+        if known is None and (known := read(head)) and is_room:
+            self._known[head] = known
+        return known
+
+    def forget(self) -> None:
+        """Keep nothing of what services said for long."""
+        self._known.clear()
+
+
 def read(data: bytes) -> Head | None:
-    """Read the head that `data` begins with, or leave it."""
+    """Read a whole head, or leave it."""
     ends_at = data.find(_END)
     began = _STATUS.match(data)
     if ends_at < 0 or began is None or data[9:12] in (b"204", b"304"):
@@ -40,7 +63,7 @@ def read(data: bytes) -> Head | None:
     length, keeps_alive = _framing(fields)
     if length < 0 or not size <= ends_at <= size + len(fields):
         return None
-    lines = [b"%b: %b\r\n" % field for field in fields if field[0].lower() not in DROPPED]
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields if field[0].lower() not in DROPPED)
     return Head(int(began[1]), lines, length, keeps_alive, ends_at + len(_END))
 
 

@@ -5,10 +5,9 @@ thread when a token is new), and the service. Whatever happens it ends once: `cl
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
-from http import HTTPStatus
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from common import ids
@@ -32,6 +31,7 @@ HELD_BYTES = 64 * 1024  # of a body whose service is not connected yet
 BYTES_A_SECOND = 1024  # a body must come at least as quickly
 CLIENT_LEFT = 499  # in logs and metrics only, as nginx has it
 FOREVER = float("inf")
+UNAUTHORIZED = 401
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
@@ -40,7 +40,6 @@ class Exchange:
 
     route: Route | None = None
     caller: Principal | None = None
-    address = ""
     status = 0  # of the answer, once it began
     has_ended = False
     closes = True  # the connection ends with this exchange
@@ -65,6 +64,12 @@ class Exchange:
         self._out: list[bytes] = []
         self._held: list[bytes] = []
 
+    @cached_property
+    def address(self) -> str:
+        """Where the request comes from."""
+        forwarded_for = self.request.block.values.get("x-forwarded-for", "")
+        return self._lane.address_of(self._client.peer, forwarded_for)
+
     # -- admission ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -88,26 +93,30 @@ class Exchange:
         lane, request = self._lane, self.request
         if not self.is_complete:
             self.deadline = lane.now() + lane.silence_seconds
-        self.address = lane.address_of(self._client.peer, request.block.values.get("x-forwarded-for", ""))
-        decision = lane.admission.consider(request.method, request.target, request.block)
-        barred_seconds = lane.failures.barred_seconds(self.address)
-        if barred_seconds and is_attempt(decision, request.method):
-            self.refuse(problems.too_many_failures(barred_seconds))
+        barred = lane.failures.barred_seconds(self.address) if lane.failures.bars_any else 0
+        decision = lane.admission.consider(
+            request.method, request.target, request.block, is_barred=barred > 0
+        )
+        if barred and is_attempt(decision, request.method):
+            self.refuse(problems.too_many_failures(barred))
         elif isinstance(decision, Ask):
             known = partial(self._within, self._authenticated, decision)
-            lane.in_thread(lane.admission.authenticate, decision.token, known)
+            lane.in_thread(lane.admission.authenticate, decision.block.token, known)
         else:
             self._decided(decision)
 
     def _authenticated(self, ask: Ask, verdict: "Future[Verdict]") -> None:
-        self._decided(self._lane.admission.conclude(ask.arrival, verdict.result()))
+        self._decided(self._lane.admission.conclude(ask, verdict.result()))
 
     def _decided(self, decision: Decision) -> None:
         """Count what was decided against its caller or its address."""
         self.route, self.caller = decision.route, decision.principal
-        if decision.principal is not None:
-            counted = partial(self._within, self._counted, decision)
-            self._lane.accounts.take(decision.principal, decision.requests_per_hour, counted)
+        if self.caller is not None:
+            accounts, per_hour = self._lane.accounts, decision.requests_per_hour
+            if share := accounts.take(self.caller, per_hour):
+                self._counted(decision, share)
+            else:
+                accounts.wait(self.caller, per_hour, partial(self._within, self._counted, decision))
         elif isinstance(decision, Refuse) and decision.is_failure:
             noted = partial(self._within, self._noted, decision)
             self._lane.in_thread(self._lane.failures.note, self.address, noted)
@@ -126,21 +135,20 @@ class Exchange:
         self.refuse(problems.too_many_failures(barred_seconds) if barred_seconds else refusal.problem)
 
     def _go(self, decision: Decision) -> None:
-        match decision:
-            case Refuse():
-                self.refuse(decision.problem)
-            case _ if self._is_too_large():
-                self.refuse(problems.body_too_large(decision.route.body_bytes))
-            case Local():
-                self._is_local = True
-                self._client.pause(False)
-                self._serve_locally()
-            case Forward():
-                self._forward = decision
-                self._patience = decision.route.timeout_seconds
-                if self.is_complete:
-                    self.deadline = self._lane.now() + self._patience
-                self._lane.upstreams[decision.route.to].take(self)
+        if isinstance(decision, Refuse):
+            self.refuse(decision.problem)
+        elif self._body_bytes and self._is_too_large():
+            self.refuse(problems.body_too_large(decision.route.body_bytes))
+        elif isinstance(decision, Local):
+            self._is_local = True
+            self._client.pause(False)
+            self._serve_locally()
+        else:
+            self._forward = decision
+            self._patience = decision.route.timeout_seconds
+            if self.is_complete:
+                self.deadline = self._lane.now() + self._patience
+            self._lane.upstreams[decision.route.to].take(self)
 
     def _is_too_large(self) -> bool:
         return self.route is not None and self._body_bytes > self.route.body_bytes
@@ -226,8 +234,8 @@ class Exchange:
             connection.put_back()
             return
         self._connection = connection
-        host = self._lane.upstreams[self._forward.route.to].host
-        head = writing.request_head(self._forward, self.request, self.request_id, host)
+        host_line = self._lane.upstreams[self._forward.route.to].host_line
+        head = writing.request_head(self._forward, self.request, self.request_id, host_line)
         if self.request.has_body:
             head += b"".join(map(self._framed, self._held))
             if self.is_complete and self.request.length_bytes is None:
@@ -237,10 +245,16 @@ class Exchange:
             self._client.pause(False)
         connection.ask(self, head, is_head=self.request.method == "HEAD")
 
-    def answer_began(self, status: int, lines: Sequence[bytes], *, has_length: bool) -> None:
+    def answered(self, status: int, lines: bytes, body: bytes) -> None:
+        """Pass on an answer that came at once."""
+        self.answer_began(status, lines, has_length=True)
+        self._out.append(body)
+        self.answer_ended()
+
+    def answer_began(self, status: int, lines: bytes, *, has_length: bool) -> None:
         """Pass the head on."""
         self.status = status
-        if status == HTTPStatus.UNAUTHORIZED and self.route and self.route.to == ISSUER:
+        if status == UNAUTHORIZED and self.route and self.route.to == ISSUER:
             self._lane.in_thread(self._lane.failures.note, self.address, lambda _: None)  # a failed login
         bodyless = self.request.method == "HEAD" or status in (204, 304)
         self._answer_chunked = not (has_length or bodyless or self.request.is_http10)
@@ -312,7 +326,7 @@ class Exchange:
         )
         self._end(problem.status)
 
-    def answered_locally(self, status: int, lines: Sequence[bytes], body: bytes) -> None:
+    def answered_locally(self, status: int, lines: bytes, body: bytes) -> None:
         """The app lane is done."""
         if self.has_ended:
             return

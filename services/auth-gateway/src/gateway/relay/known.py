@@ -6,6 +6,7 @@ that the strict reader did not decide first.
 """
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 
 from gateway.headers import Block
@@ -26,14 +27,11 @@ class KnownHeads:
     def recognize(self, data: bytes) -> Request | None:
         """Read a request whose headers are known."""
         line_end = data.find(b"\r\n")
-        if line_end < 0 or data.find(_END, line_end) != len(data) - 4:
-            return None
         block = self._blocks.get(sha256(data[line_end:]).digest())
-        line = _LINE.fullmatch(data, 0, line_end) if block and line_end < MAX_TARGET_BYTES else None
+        line = _line(data[:line_end]) if block else None
         if block is None or line is None:
             return None
-        method, target = line.groups()
-        return Request(method.decode(), target.decode(), block, 0, False, True)
+        return Request(line[0], line[1], block, 0, False, True)
 
     def remember(self, data: bytes, request: Request) -> None:
         """Note the headers of a request that the reader made of exactly these bytes."""
@@ -45,3 +43,10 @@ class KnownHeads:
             if len(self._blocks) >= MAX_KNOWN:
                 self._blocks.clear()
             self._blocks[sha256(data[line_end:]).digest()] = request.block
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _line(line: bytes) -> tuple[str, str] | None:
+    """Read a request line that asks without a body: method and target."""
+    found = _LINE.fullmatch(line) if len(line) < MAX_TARGET_BYTES else None
+    return (found[1].decode(), found[2].decode()) if found else None

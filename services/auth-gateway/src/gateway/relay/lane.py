@@ -75,15 +75,13 @@ class ForwardLane:
     def note(self, exchange: "Exchange") -> None:
         """Note an answer."""
         request = exchange.request
-        path = request.target.partition("?")[0][:500]
-        seconds = self.now() - exchange.started
         self._notes.take(
             exchange.request_id,
             request.method,
-            path,
+            request.target,
             exchange.route,
             exchange.status,
-            seconds,
+            self.now() - exchange.started,
             exchange.caller,
         )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.relay.exchange import Exchange
 
-Served = tuple[int, list[bytes], bytes]
+Served = tuple[int, bytes, bytes]
 
 
 class LocalApp:
@@ -35,10 +35,10 @@ class LocalApp:
         self._threads.shutdown(wait=False)
 
     def _serve(self, environment: dict[str, Any]) -> Served:
-        begun: list[tuple[int, list[bytes]]] = []
+        begun: list[tuple[int, bytes]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], error: Any = None) -> Any:
-            begun[:] = [(int(status.split(" ", 1)[0]), [relayed.wire(tuple(relayed.to_client(headers)))])]
+            begun[:] = [(int(status.split(" ", 1)[0]), relayed.wire(tuple(relayed.to_client(headers))))]
             return _write
 
         try:
@@ -58,7 +58,7 @@ def _write(data: bytes) -> None:
 def _broken(environment: dict[str, Any]) -> Served:
     refusal = problems.internal_error()
     body = problem(refusal, environment["HTTP_X_REQUEST_ID"], b"", closes=False, is_head=False)
-    return 500, [], body
+    return 500, b"", body
 
 
 def environ(exchange: "Exchange", body: bytes) -> dict[str, Any]:

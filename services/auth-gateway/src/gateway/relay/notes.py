@@ -19,8 +19,8 @@ _COUNTED = frozenset((*METHODS, "HEAD"))
 
 
 @dataclass(slots=True)
-class _Times:
-    """How long answers of one route took: a histogram in the making."""
+class _Answers:
+    """Answers alike: how long they took together, and a histogram of it in the making."""
 
     total_seconds: float
     counts: list[int]
@@ -34,14 +34,13 @@ class Notes:
         self._logs_requests = logs_requests
         self._second = 0
         self._instant = ""
-        self._answers: dict[tuple[str, str, int], int] = {}
-        self._times: dict[str, _Times] = {}
+        self._answers: dict[tuple[str, str, int], _Answers] = {}
 
     def take(
         self,
         request_id: str,
         method: str,
-        path: str,
+        target: str,
         route: Route | None,
         status: int,
         seconds: float,
@@ -50,13 +49,13 @@ class Notes:
         """Count and log one answer."""
         name = route.path if route else "(none)"
         key = (method, name, status)
-        self._answers[key] = self._answers.get(key, 0) + 1
-        times = self._times.get(name)
-        if times is None:
-            times = self._times[name] = _Times(0.0, [0] * (len(metrics.BUCKETS) + 1))
-        times.total_seconds += seconds
-        times.counts[bisect_left(metrics.BUCKETS, seconds)] += 1
+        answers = self._answers.get(key)
+        if answers is None:
+            answers = self._answers[key] = _Answers(0.0, [0] * (len(metrics.BUCKETS) + 1))
+        answers.total_seconds += seconds
+        answers.counts[bisect_left(metrics.BUCKETS, seconds)] += 1
         if self._logs_requests:
+            path = target.partition("?")[0][:500]
             client = _text((caller.client_id or caller.subject) if caller else "")
             self._write(
                 f'{{"request_id": "{request_id}", "method": {_text(method)}, "path": {_text(path)},'
@@ -67,11 +66,9 @@ class Notes:
     def publish(self) -> None:
         """Hand the sums to prometheus_client."""
         answers, self._answers = self._answers, {}
-        times, self._times = self._times, {}
-        for (method, route, status), count in answers.items():
+        for (method, route, status), each in answers.items():
             counted = method if method in _COUNTED else "(other)"
-            metrics.REQUESTS.labels("gateway", counted, route, str(status)).inc(count)
-        for route, each in times.items():
+            metrics.REQUESTS.labels("gateway", counted, route, str(status)).inc(sum(each.counts))
             metrics.observe_many("gateway", route, each.total_seconds, each.counts)
 
     def _now(self) -> str:

@@ -2,14 +2,13 @@
 
 import asyncio
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.relay import answers
-from gateway.relay.answers import DROPPED
+from gateway.relay.answers import DROPPED, Head, Heads
 
 CONNECT_SECONDS = 2.0
 KEPT_IDLE = 64
@@ -31,7 +30,9 @@ class Asker(Protocol):
 
     def connected(self, connection: "UpstreamConnection") -> None: ...
 
-    def answer_began(self, status: int, lines: Sequence[bytes], *, has_length: bool) -> None: ...
+    def answered(self, status: int, lines: bytes, body: bytes) -> None: ...
+
+    def answer_began(self, status: int, lines: bytes, *, has_length: bool) -> None: ...
 
     def answer_came(self, piece: bytes) -> None: ...
 
@@ -52,7 +53,8 @@ class Upstream:
         self._address = parts.hostname or "", parts.port or 80
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
-        self.host = parts.netloc
+        self.host_line = f"host: {parts.netloc}\r\n".encode()
+        self.heads = Heads()
         self.idle: list[UpstreamConnection] = []
 
     def take(self, asker: Asker, *, fresh: bool = False) -> None:
@@ -86,6 +88,7 @@ class Upstream:
 
     def sweep(self, now: float) -> None:
         """Close what was not used for long; the longest unused stand first."""
+        self.heads.forget()
         while self.idle and self.idle[0].idle_until < now:
             self.idle.pop(0).close()
 
@@ -149,16 +152,23 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._left_bytes >= 0:
             self._body_came(asker, data)
-        elif not self._heard and not self._is_bodyless and (head := answers.read(data)):
-            self._heard = self._began = True
-            self._keeps_alive = head.keeps_alive
-            self._left_bytes = head.length_bytes
-            asker.answer_began(head.status, head.lines, has_length=True)
-            self._body_came(asker, data[head.ends_at :])
+        elif not self._heard and not self._is_bodyless and (head := self._upstream.heads.read(data)):
+            self._head_came(asker, head, data[head.ends_at :])
         else:
             self._parse(data)
         if self._asker is asker:
             asker.answer_flushed()
+
+    def _head_came(self, asker: Asker, head: Head, rest: bytes) -> None:
+        self._heard = self._began = True
+        self._keeps_alive = head.keeps_alive
+        if len(rest) == head.length_bytes:
+            self._is_complete = True
+            asker.answered(head.status, head.lines, rest)
+        else:
+            self._left_bytes = head.length_bytes
+            asker.answer_began(head.status, head.lines, has_length=True)
+            self._body_came(asker, rest)
 
     def _body_came(self, asker: Asker, data: bytes) -> None:
         self._left_bytes -= len(data)
@@ -239,7 +249,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._nominated:
             lines = [line for line in lines if line.partition(b":")[0].lower() not in self._nominated]
         if self._asker:
-            self._asker.answer_began(status, lines, has_length=self._has_length)
+            self._asker.answer_began(status, b"".join(lines), has_length=self._has_length)
         if self._is_bodyless:
             self._complete()
 

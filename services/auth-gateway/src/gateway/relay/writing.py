@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from http import HTTPStatus
 
 from common import problems as rendering
@@ -14,20 +13,19 @@ from gateway.relay.reading import Request
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _CLOSE = b"Connection: close\r\n"
 _LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
 
-def request_head(forward: Forward, request: Request, request_id: str, host: str) -> bytes:
+def request_head(forward: Forward, request: Request, request_id: str, host_line: bytes) -> bytes:
     """Write what a service gets to see."""
-    line = f"{request.method} {forward.target} HTTP/1.1\r\nhost: {host}\r\nx-request-id: {request_id}\r\n"
+    line = f"{request.method} {forward.target} HTTP/1.1\r\nx-request-id: {request_id}\r\n".encode("latin-1")
     identity = forward.identity
     if identity is None:
-        return line.encode("latin-1") + relayed.wire(forward.headers) + _framing(request)
-    signature = f"{SIGNATURE}: {forward.signature}\r\n"
-    return b"".join(
-        (line.encode("latin-1"), forward.block.lines, identity.wire, signature.encode(), _framing(request))
-    )
+        return line + host_line + relayed.wire(forward.headers) + _framing(request)
+    signature = f"{SIGNATURE}: {forward.signature}\r\n".encode()
+    return b"".join((line, host_line, forward.block.lines, identity.wire, signature, _framing(request)))
 
 
 def _framing(request: Request) -> bytes:
@@ -38,23 +36,25 @@ def _framing(request: Request) -> bytes:
     return b"\r\n"
 
 
-def answer_head(status: int, lines: Sequence[bytes], extra: bytes, *, chunked: bool, closes: bool) -> bytes:
+def answer_head(status: int, lines: bytes, extra: bytes, *, chunked: bool, closes: bool) -> bytes:
     """Write what a client gets to see of an answer; `extra` are lines of our own."""
-    head = [_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n".encode(), *lines]
-    if chunked:
-        head.append(b"Transfer-Encoding: chunked\r\n")
-    if closes:
-        head.append(_CLOSE)
-    head.append(extra)
-    head.append(b"\r\n")
-    return b"".join(head)
+    return b"".join(
+        (
+            _LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n".encode(),
+            lines,
+            _CHUNKED if chunked else b"",
+            _CLOSE if closes else b"",
+            extra,
+            b"\r\n",
+        )
+    )
 
 
 def problem(error: Problem, request_id: str, extra: bytes, *, closes: bool, is_head: bool) -> bytes:
     """Write a whole refusal."""
     body = json.dumps(rendering.document(error, request_id), ensure_ascii=False).encode()
-    lines = [b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n" % len(body)]
-    lines.append(relayed.wire(tuple(error.headers.items())))
+    described = b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n" % len(body)
+    lines = described + relayed.wire(tuple(error.headers.items()))
     head = answer_head(error.status, lines, extra, chunked=False, closes=closes)
     return head if is_head else head + body
 
