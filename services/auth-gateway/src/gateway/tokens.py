@@ -116,7 +116,7 @@ def _decoded(part: str) -> bytes:
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode())
     except (ValueError, RecursionError):
         raise InvalidToken("not JSON") from None
     if not isinstance(value, dict):
