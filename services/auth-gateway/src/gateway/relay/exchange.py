@@ -60,7 +60,7 @@ class Exchange:
         offered = request.block.values.get("x-request-id")
         self.request_id = ids.request_id(offered) if offered else lane.new_request_id()
         self.started = lane.now()
-        self.is_complete = not request.has_body  # everything of the request has come
+        self.is_complete = request.length_bytes == 0  # everything of the request has come
         self._out: list[bytes] = []
         self._held: list[bytes] = []
 
@@ -74,20 +74,27 @@ class Exchange:
 
     def begin(self) -> None:
         """Ask admission."""
-        self._within(self._ask)
+        try:
+            self._ask()
+        except Exception as error:  # the edge of the lane
+            self._broke(error)
 
     def _within(self, step: Callable[..., None], *arguments: Any) -> None:
-        """Take a step; what goes wrong in it unforeseen is answered and logged here, at the edge."""
+        """Take a step that was waited for, if anybody still cares."""
         if self.has_ended:
             return
         try:
             step(*arguments)
         except Exception as error:  # the edge of the lane
-            get_logger().error("unexpected_error", exc_info=error, request_id=self.request_id)
-            if self.status:
-                self._client.abort()
-            elif not self.has_ended:
-                self.refuse(problems.internal_error())
+            self._broke(error)
+
+    def _broke(self, error: Exception) -> None:
+        """What went wrong unforeseen is logged and answered here."""
+        get_logger().error("unexpected_error", exc_info=error, request_id=self.request_id)
+        if self.status:
+            self._client.abort()
+        elif not self.has_ended:
+            self.refuse(problems.internal_error())
 
     def _ask(self) -> None:
         lane, request = self._lane, self.request
@@ -247,15 +254,21 @@ class Exchange:
 
     def answered(self, status: int, lines: bytes, body: bytes) -> None:
         """Pass on an answer that came at once."""
-        self.answer_began(status, lines, has_length=True)
-        self._out.append(body)
-        self.answer_ended()
+        self.status = status
+        if status == UNAUTHORIZED:
+            self._note_refusal()
+        self.closes = self._client.must_close(self)
+        own = self._own_lines()
+        head = writing.answer_head(status, lines, own, chunked=False, closes=self.closes)
+        self._client.write(head + body)
+        self._let_go()
+        self._end(status)
 
     def answer_began(self, status: int, lines: bytes, *, has_length: bool) -> None:
         """Pass the head on."""
         self.status = status
-        if status == UNAUTHORIZED and self.route and self.route.to == ISSUER:
-            self._lane.in_thread(self._lane.failures.note, self.address, lambda _: None)  # a failed login
+        if status == UNAUTHORIZED:
+            self._note_refusal()
         bodyless = self.request.method == "HEAD" or status in (204, 304)
         self._answer_chunked = not (has_length or bodyless or self.request.is_http10)
         self.closes = self._client.must_close(self)
@@ -280,10 +293,18 @@ class Exchange:
         if self._answer_chunked:
             self._out.append(writing.LAST_CHUNK)
         self.answer_flushed()
+        self._let_go()
+        self._end(self.status)
+
+    def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection:
             (connection.release if self.is_complete else connection.close)()
-        self._end(self.status)
+
+    def _note_refusal(self) -> None:
+        """Count a failed login against its address."""
+        if self.route and self.route.to == ISSUER:
+            self._lane.in_thread(self._lane.failures.note, self.address, lambda _: None)
 
     def upstream_failed(self, failure: Failure) -> None:
         """Try once more where nothing was done, else say so; an answer that began is cut."""

@@ -102,6 +102,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._asker: Asker | None = None
         self.idle_until = 0.0
         self.is_used = False  # an answer came over it before
+        self._is_paused = False
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -140,7 +141,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self, paused: bool) -> None:
         """Stop reading while the client does not."""
-        if not self._transport.is_closing():
+        if paused != self._is_paused and not self._transport.is_closing():
+            self._is_paused = paused
             (self._transport.pause_reading if paused else self._transport.resume_reading)()
 
     # -- what the transport calls ------------------------------------------------------------------------
