@@ -17,12 +17,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.body = b""
         self.ended = 0
 
     def request_began(self, request: Request) -> None:
         self.requests.append(request)
 
-    def body_came(self, piece: bytes) -> None: ...
+    def body_came(self, piece: bytes) -> None:
+        self.body += piece
 
     def request_ended(self) -> None:
         self.ended += 1
@@ -51,7 +53,16 @@ def test_the_same_headers_on_another_target_are_recognized() -> None:
     other = HEAD.replace(b"GET /a", b"DELETE /b?c=d")
     recognized = met().recognize(other)
     assert recognized is not None
-    assert meaning(recognized) == meaning(read(other)[0].requests[0])
+    assert meaning(recognized[0]) == meaning(read(other)[0].requests[0])
+    assert recognized[1] == b""
+
+
+def test_the_same_headers_before_another_body_are_recognized() -> None:
+    head = HEAD.replace(b"GET", b"POST").replace(b"Host", b"Content-Length: 2\r\nHost")
+    known = met(head + b"{}")
+    assert known.recognize(head + b"[]") == (known.recognize(head + b"{}")[0], b"[]")  # type: ignore[index]
+    for body in (b"", b"{", b"{}x", b"{}" + head):
+        assert known.recognize(head + body) is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,7 @@ def test_the_same_headers_on_another_target_are_recognized() -> None:
         HEAD[:-2],
         HEAD + b"x",
         b"\r\n" + HEAD,
-        HEAD.replace(b"GET", b"POST"),
+        HEAD.replace(b"GET", b"TRACE"),
         HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"),
         HEAD.replace(b"/a", b"/a b"),
         HEAD.replace(b"/a", b"/\xc3\xa4"),
@@ -79,20 +90,22 @@ def test_anything_else_is_left_to_the_reader(data: bytes) -> None:
     "line",
     [
         b"Content-Length: 2",
+        b"Idempotency-Key: 1",
         b"Transfer-Encoding: chunked",
         b"Connection: close",
         b"X-Request-Id: 1",
         b"traceparent: 00-1",
     ],
 )
-def test_heads_with_a_body_an_end_or_an_id_are_not_kept(line: bytes) -> None:
+def test_heads_whose_body_is_missing_or_that_end_or_have_an_id_are_not_kept(line: bytes) -> None:
     head = HEAD.replace(b"Host: x\r\n", b"Host: x\r\n" + line + b"\r\n")
     assert met(head).recognize(head) is None
 
 
 _pieces = st.sampled_from(
-    [b"GET ", b"HEAD ", b"/a", b"/b?c", b" HTTP/1.1", b"\r\n", b"\n", b"Host: x", b"X: y", b": ", b" ",
-     b"\x00", b"Content-Length: 1", b"Transfer-Encoding: chunked", b"\r\n\r\n", HEAD]
+    [b"GET ", b"POST ", b"/a", b"/b?c", b" HTTP/1.1", b"\r\n", b"\n", b"Host: x", b"X: y", b": ", b" ",
+     b"\x00", b"Content-Length: 1", b"Content-Length: 0", b"z",
+     b"Transfer-Encoding: chunked", b"\r\n\r\n", HEAD]
 )  # fmt: skip
 
 
@@ -106,5 +119,6 @@ def test_whatever_is_recognized_is_what_the_reader_would_have_read(first: bytes,
         if recognized is not None:
             heard, reader = read(data)
             assert reader.fault is None
-            assert [meaning(each) for each in heard.requests] == [meaning(recognized)]
+            assert [meaning(each) for each in heard.requests] == [meaning(recognized[0])]
+            assert heard.body == recognized[1]
             assert heard.ended == 1

@@ -84,6 +84,18 @@ def test_a_body_is_not_taken_for_the_next_request(wire: Any) -> None:
     assert wire.upstream.seen[0][3] == hidden
 
 
+def test_each_request_of_a_connection_has_its_own_body_under_the_same_headers(wire: Any) -> None:
+    same = head(wire, "POST /api/v1/jobs HTTP/1.1", "Content-Length: 5")
+    with opened(wire) as connection:
+        for body in (b"first", b"other", b"third"):
+            connection.sendall(same + body)
+            until(connection, b"{}")
+        connection.sendall(same + b"in p")
+        connection.sendall(b"i")
+        until(connection, b"{}")
+    assert [body for _, _, _, body in wire.upstream.seen] == [b"first", b"other", b"third", b"in pi"]
+
+
 @pytest.mark.parametrize(
     "lines",
     [

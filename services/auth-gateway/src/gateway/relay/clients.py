@@ -67,7 +67,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_between:
             known = self.lane.known.recognize(data)
             if known:
-                self.request_began(known)
+                self._begin(Exchange(self, *known))
                 return
         self._read(data)
 
@@ -106,9 +106,11 @@ class ClientConnection(asyncio.Protocol):
     # -- what the reader finds ---------------------------------------------------------------------------
 
     def request_began(self, request: Request) -> None:
-        self.deadline = FOREVER
         self._latest = request
-        exchange = Exchange(self, request)
+        self._begin(Exchange(self, request))
+
+    def _begin(self, exchange: Exchange) -> None:
+        self.deadline = FOREVER
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
             exchange.begin()

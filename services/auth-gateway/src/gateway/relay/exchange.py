@@ -36,7 +36,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
 class Exchange:
-    """A request and its answer."""
+    """A request and its answer. `body` is there from the start of a request that came whole."""
 
     route: Route | None = None
     caller: Principal | None = None
@@ -53,16 +53,19 @@ class Exchange:
     _answer_chunked = False
     _body_bytes = 0
 
-    def __init__(self, client: "ClientConnection", request: Request) -> None:
+    def __init__(self, client: "ClientConnection", request: Request, body: bytes = b"") -> None:
         self._client = client
         self._lane = lane = client.lane
         self.request = request
         offered = request.block.values.get("x-request-id")
         self.request_id = ids.request_id(offered) if offered else lane.new_request_id()
         self.started = lane.now()
-        self.is_complete = request.length_bytes == 0  # everything of the request has come
+        self.is_complete = request.length_bytes == len(body)  # everything of the request has come
         self._out: list[bytes] = []
         self._held: list[bytes] = []
+        if body:
+            self._held.append(body)
+            self._body_bytes = len(body)
 
     @cached_property
     def address(self) -> str:
