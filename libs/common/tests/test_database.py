@@ -5,7 +5,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError
 
 from common import database
-from common.database import Unavailable, lock, transaction, try_lock
+from common.database import Unavailable, lock, statement, transaction, try_lock
 from stack.testing import Servers
 
 _LOCK_IMPATIENTLY = text("""
@@ -29,6 +29,35 @@ def test_an_error_in_a_transaction_keeps_nothing(engine: Engine) -> None:
 def test_an_error_of_the_statement_is_not_an_outage(engine: Engine) -> None:
     with pytest.raises(DataError), transaction(engine) as connection:
         connection.execute(text("SELECT 1 / 0"))
+
+
+def test_a_single_statement_is_kept_as_soon_as_it_is_done(engine: Engine) -> None:
+    with statement(engine) as connection:
+        connection.execute(text("CREATE TABLE kept (x int)"))
+        with transaction(engine) as other:
+            assert other.execute(text("SELECT to_regclass('kept')")).scalar_one() == "kept"
+
+
+def test_a_transaction_is_one_again_after_a_single_statement(engine: Engine) -> None:
+    def fail() -> None:
+        with transaction(engine) as connection:
+            connection.execute(text("INSERT INTO again VALUES (1)"))
+            raise KeyError("x")
+
+    with statement(engine) as connection:
+        connection.execute(text("CREATE TABLE again (x int)"))
+    with pytest.raises(DataError), statement(engine) as connection:
+        connection.execute(text("SELECT 1 / 0"))
+    with pytest.raises(KeyError):
+        fail()
+    with statement(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM again")).scalar_one() == 0
+
+
+def test_a_connection_cut_in_a_single_statement_is_an_outage(engine: Engine) -> None:
+    with pytest.raises(Unavailable), statement(engine) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    database.probe(engine)
 
 
 def test_a_lock_is_held_until_the_transaction_ends(engine: Engine) -> None:

@@ -7,6 +7,7 @@ every service answers with 503, and the pool makes new connections by itself.
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, text
@@ -40,9 +41,39 @@ def connect(url: str, application: str, *, pool_size: int = 8) -> Engine:
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """Open the one transaction of a unit of work; commit at its end, roll back on any error."""
+    with _reached(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def statement(engine: Engine) -> Iterator[Connection]:
+    """Run one statement that is a transaction of its own: kept as soon as it is done.
+
+    It takes one round trip where a transaction takes three. What a second one finds was seen by others.
+    """
+    with (
+        _reached(engine),
+        engine.connect() as connection,
+        _autocommit(connection.connection.driver_connection),
+    ):
+        yield connection
+
+
+@contextmanager
+def _autocommit(driver: Any) -> Iterator[None]:
+    # SQLAlchemy's own isolation_level="AUTOCOMMIT" has the server told of it, twice a call.
+    driver.autocommit = True
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
+    finally:
+        if not driver.closed:
+            driver.autocommit = False
+
+
+@contextmanager
+def _reached(engine: Engine) -> Iterator[None]:
+    try:
+        yield
     except (OperationalError, PoolTimeoutError) as error:
         raise Unavailable(str(error.__cause__ or error)) from error
     except DBAPIError as error:
