@@ -1,7 +1,7 @@
 """One engine, one transaction, locks by name, on real PostgreSQL."""
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError
 
 from common import database
@@ -12,6 +12,11 @@ _LOCK_IMPATIENTLY = text("""
     SELECT pg_advisory_xact_lock(:number)
     FROM (SELECT set_config('lock_timeout', '50ms', true)) AS soon
 """)
+
+
+def backend(connection: Connection) -> int:
+    """Say which process of the server serves it."""
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
 
 def test_an_error_in_a_transaction_keeps_nothing(engine: Engine) -> None:
@@ -58,6 +63,18 @@ def test_a_connection_cut_in_a_single_statement_is_an_outage(engine: Engine) -> 
     with pytest.raises(Unavailable), statement(engine) as connection:
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     database.probe(engine)
+
+
+def test_connections_cut_while_idle_are_made_anew_unnoticed(engine: Engine) -> None:
+    idle = database.connect(engine.url.render_as_string(hide_password=False), "common-tests", pool_size=2)
+    with transaction(idle) as first, transaction(idle) as second:
+        before = {backend(first), backend(second)}
+    with statement(engine) as connection:
+        for each in before:  # it returns when the backend is gone
+            connection.execute(text("SELECT pg_terminate_backend(:pid, 30000)"), {"pid": each})
+    with transaction(idle) as first, statement(idle) as second:
+        assert before.isdisjoint({backend(first), backend(second)})
+    idle.dispose()
 
 
 def test_a_lock_is_held_until_the_transaction_ends(engine: Engine) -> None:

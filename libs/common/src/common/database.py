@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 import sqlalchemy
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 STATEMENT_TIMEOUT_MS = 30_000
@@ -28,7 +29,7 @@ def connect(url: str, application: str, *, pool_size: int = 8) -> Engine:
     # SQLAlchemy 2.1 reads `postgresql://` as psycopg 3.
     url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
     options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
-    return sqlalchemy.create_engine(
+    engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -36,6 +37,17 @@ def connect(url: str, application: str, *, pool_size: int = 8) -> Engine:
         pool_recycle=1800,
         connect_args={"application_name": application, "connect_timeout": 5, "options": options},
     )
+    event.listen(engine, "checkout", _look)
+    return engine
+
+
+def _look(connection: Any, *_: object) -> None:
+    """Have the pool connect anew where the server has hung up meanwhile: nothing is sent to find out."""
+    try:
+        connection.poll()  # reads the server's last word
+        connection.poll()  # reads that there is no more
+    except psycopg2.Error as error:
+        raise DisconnectionError(str(error)) from error
 
 
 @contextmanager
