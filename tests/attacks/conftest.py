@@ -10,7 +10,7 @@ from issuers import ForeignIssuer, Key
 
 from stack.testing import LocalStack
 
-LANES = {"plain": "common.threads.Worker", "forward": "gateway.relay.worker.RelayWorker"}
+LANES = {"plain": "common.greenlets.Worker", "forward": "gateway.relay.worker.RelayWorker"}
 SILENCE_SECONDS = 1
 
 

@@ -110,7 +110,6 @@ def jobs(facts: Facts) -> dict[str, str]:
 def watch(facts: Facts) -> dict[str, str]:
     return {
         "WEB_WORKERS": "1",  # a caller's streams are counted by each
-        "WEB_WORKER_CLASS": "gevent",
         "WEB_CONNECTIONS": "20000",
         "TICK_SECONDS": TIMEOUTS["TICK_SECONDS"],
     } | facts.files(

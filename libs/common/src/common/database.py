@@ -24,15 +24,19 @@ class Unavailable(Exception):
     """The database cannot be reached right now; nothing of this transaction was kept."""
 
 
-def connect(url: str, application: str, *, pool_size: int = 8) -> Engine:
-    """Make an engine. Call it after the fork; no connection is opened until the first use."""
+def connect(url: str, application: str, *, pool_size: int = 16) -> Engine:
+    """Make an engine of at most so many connections, kept once they are open.
+
+    Call it after the fork; no connection is opened until the first use. Whoever finds all taken waits.
+    """
     # SQLAlchemy 2.1 reads `postgresql://` as psycopg 3.
     url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
     options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=0,
+        pool_use_lifo=True,
         pool_timeout=10,
         pool_recycle=1800,
         connect_args={"application_name": application, "connect_timeout": 5, "options": options},

@@ -88,7 +88,7 @@ def _allow(arguments: argparse.Namespace, database_url: str) -> str:
 
 
 def _in_transaction(database_url: str, act: Callable[[Connection], Result]) -> Result:
-    engine = database.connect(database_url, "gateway-cli", pool_size=1)
+    engine = database.connect(database_url, "gateway-cli", pool_size=2)
     try:
         with database.transaction(engine) as connection:
             return act(connection)

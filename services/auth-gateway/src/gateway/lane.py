@@ -10,6 +10,7 @@ import structlog
 from common import ids, metrics
 from common import problems as rendering
 from common.clock import Clock
+from common.connections import PATIENCE
 from common.logs import get_logger
 from common.principal import Principal
 from common.problems import Problem
@@ -78,8 +79,8 @@ class Lane:
             return self._refuse(exchange, Refuse(problem=problems.internal_error()), environ, head)
 
     def _begin(self, environ: "WSGIEnvironment") -> Exchange:
-        if connection := environ.get("gunicorn.socket"):  # gunicorn itself waits for a body for ever
-            connection.settimeout(self._client_silence_seconds)
+        if be_patient := environ.get(PATIENCE):
+            be_patient(self._client_silence_seconds)
         request_id = ids.request_id(environ.get("HTTP_X_REQUEST_ID"))
         environ["HTTP_X_REQUEST_ID"] = request_id
         structlog.contextvars.clear_contextvars()

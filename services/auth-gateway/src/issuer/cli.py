@@ -38,7 +38,7 @@ def main() -> None:
 
 def run(settings: Settings, arguments: argparse.Namespace) -> str:
     """Do what is asked with what this process's environment says."""
-    engine = database.connect(settings.database_url, "issuer-cli", pool_size=1)
+    engine = database.connect(settings.database_url, "issuer-cli", pool_size=2)
     sealer, now = Sealer({**settings.sealing_keys}), SystemClock().now()
     try:
         if arguments.command == "reseal":

@@ -47,7 +47,7 @@ class Wire:
             return answer
 
 
-PLAIN, FORWARD = "common.threads.Worker", "gateway.relay.worker.RelayWorker"
+PLAIN, FORWARD = "common.greenlets.Worker", "gateway.relay.worker.RelayWorker"
 
 
 @pytest.fixture(scope="session", params=[PLAIN, FORWARD], ids=["plain", "forward"])

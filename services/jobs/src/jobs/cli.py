@@ -109,7 +109,7 @@ def _provision(asked: argparse.Namespace) -> int:
     loaded = settings.load(ProvisionSettings, os.environ)
     logs.configure("jobs-cli", loaded.log_level)
     declared = declarations.read(asked.file.read_text(encoding="utf-8"), os.environ)
-    engine = connect(loaded.database_url, "jobs-cli", pool_size=1)
+    engine = connect(loaded.database_url, "jobs-cli", pool_size=2)
     with transaction(engine) as connection:
         sealer = Sealer(dict(loaded.sealing_keys))
         prune = Prune(parts=asked.prune or asked.prune_partners, partners=asked.prune_partners)
@@ -132,7 +132,7 @@ def _summary(changes: int, dry_run: bool) -> str:
 def _import_bundles(asked: argparse.Namespace) -> int:
     loaded = settings.load(ImportSettings, os.environ)
     logs.configure("jobs-cli", loaded.log_level)
-    engine, reports = connect(loaded.database_url, "jobs-cli", pool_size=1), []
+    engine, reports = connect(loaded.database_url, "jobs-cli", pool_size=2), []
     with sources.opened(asked.source, asked.ref) as folder:
         for report in bundles.import_all(engine, storage(loaded), folder):
             _show(report)
@@ -149,7 +149,7 @@ def _roster(asked: argparse.Namespace) -> int:
     loaded = settings.load(ImportSettings, os.environ)
     logs.configure("jobs-cli", loaded.log_level)
     place = {"partner": asked.partner, "tenant": asked.tenant, "year": asked.year}
-    engine = connect(loaded.database_url, "jobs-cli", pool_size=1)
+    engine = connect(loaded.database_url, "jobs-cli", pool_size=2)
     made, students = rosters.keep(engine, storage(loaded), asked.file.read_bytes(), **place, actor=_actor())
     _say(f"+ roster {asked.partner}/{asked.tenant} {asked.year}  {students} students, sha256 {made.sha256}")
     return DONE
@@ -159,7 +159,7 @@ def _mapping(asked: argparse.Namespace) -> int:
     loaded = settings.load(ImportSettings, os.environ)
     logs.configure("jobs-cli", loaded.log_level)
     made = mappings.keep(
-        connect(loaded.database_url, "jobs-cli", pool_size=1),
+        connect(loaded.database_url, "jobs-cli", pool_size=2),
         storage(loaded),
         asked.file.read_bytes(),
         partner=asked.partner,
@@ -176,7 +176,7 @@ def _reseal(asked: argparse.Namespace) -> int:
     loaded = settings.load(ProvisionSettings, os.environ)
     logs.configure("jobs-cli", loaded.log_level)
     sealer = Sealer(dict(loaded.sealing_keys))
-    with transaction(connect(loaded.database_url, "jobs-cli", pool_size=1)) as connection:
+    with transaction(connect(loaded.database_url, "jobs-cli", pool_size=2)) as connection:
         resealed = ods.reseal(connection, sealer) + webhooks.reseal(connection, sealer)
     _say(f"{resealed} sealed anew. No secret needs another key than the first.")
     return DONE

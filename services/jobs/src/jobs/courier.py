@@ -181,7 +181,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     clock = SystemClock()
-    engine = database.connect(loaded.database_url, "courier", pool_size=2)
+    engine = database.connect(loaded.database_url, "courier", pool_size=4)
     redis = nudges.connect(loaded.redis_url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
     receiver = SignedReceiver(loaded.outputs_url, loaded.outputs_signing_key, clock, connections=THREADS)
     courier = Courier(engine, receiver, nudges.RedisNudge.from_url(loaded.redis_url))

@@ -1,22 +1,19 @@
-"""The door of live streams: `gunicorn -c python:common.serving "jobs.watch:build()"`, under gevent.
+"""The door of live streams: `gunicorn -c python:common.serving "jobs.watch:build()"`, under greenlets.
 
 One process holds thousands of streams: each is a greenlet that waits. One more greenlet follows the nudges
 and reads for all of them; nobody holds a database connection while waiting.
 """
 
 import os
-import resource
 import signal
 import threading
 from types import FrameType
 from uuid import UUID
 
-import psycopg2
 from flask import Flask
-from psycopg2 import extensions
 from redis import RedisError
 
-from common import api, database, ids, logs, settings
+from common import api, database, greenlets, ids, logs, settings
 from common.api import SignedHeaders
 from common.clock import SystemClock
 from common.database import Unavailable
@@ -33,8 +30,7 @@ from jobs.engine.listening import Listener
 from jobs.engine.outages import Outages
 
 REDIS_TIMEOUT_SECONDS = 3.0
-DATABASE_CONNECTIONS = 4  # and as many more under load
-DATABASE_TIMEOUT_SECONDS = database.STATEMENT_TIMEOUT_MS / 1000 + 5
+DATABASE_CONNECTIONS = 8
 RUN = "run:"
 
 
@@ -93,30 +89,10 @@ def runs_of(heard: frozenset[str]) -> list[UUID]:
     return [run for run in named if run]
 
 
-def wait_as_a_greenlet(connection: extensions.connection) -> None:
-    """Wait for PostgreSQL while other greenlets go on; psycopg2 calls it wherever libpq would block."""
-    from gevent.socket import wait_read, wait_write
-
-    waits = {extensions.POLL_READ: wait_read, extensions.POLL_WRITE: wait_write}
-    while (state := connection.poll()) != extensions.POLL_OK:
-        try:
-            waits[state](connection.fileno(), timeout=DATABASE_TIMEOUT_SECONDS)
-        except TimeoutError as error:
-            raise psycopg2.OperationalError("the database does not answer") from error
-
-
-def become_green() -> None:
-    """Have database connections wait as greenlets do, and as many files as the system allows.
-
-    Raises SettingsError where the process does not run under gevent: each stream would take a thread.
-    """
-    from gevent import monkey
-
-    if not monkey.is_module_patched("socket"):
-        raise SettingsError(["WEB_WORKER_CLASS must be gevent for jobs-watch"])
-    extensions.set_wait_callback(wait_as_a_greenlet)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def require_greenlets() -> None:
+    """Raise SettingsError where each stream would take a thread."""
+    if not greenlets.are_at_work():
+        raise SettingsError(["WEB_WORKER_CLASS must be common.greenlets.Worker for jobs-watch"])
 
 
 def end_at_sigterm(hub: Hub, stop: threading.Event) -> None:
@@ -136,7 +112,7 @@ def build() -> Flask:
     """Build the application of one worker and begin to follow; raises SettingsError."""
     loaded = settings.load(WatchSettings, os.environ)
     logs.configure("jobs-watch", loaded.log_level)
-    become_green()
+    require_greenlets()
     services, stop = assemble(loaded), threading.Event()
     end_at_sigterm(services.hub, stop)
     redis = nudges.connect(loaded.redis_url, timeout_seconds=REDIS_TIMEOUT_SECONDS)

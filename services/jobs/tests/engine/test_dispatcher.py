@@ -50,7 +50,7 @@ def until(holds: Callable[[], Any], seconds: float = 15) -> None:
 @contextmanager
 def running(bench: Any, tick_seconds: float = 0.2) -> Iterator[None]:
     stop, clock = threading.Event(), SystemClock()
-    engine = database.connect(bench.engine.url.render_as_string(False), "dispatcher", pool_size=2)
+    engine = database.connect(bench.engine.url.render_as_string(False), "dispatcher", pool_size=4)
     redis = nudges.connect(bench.redis_url, timeout_seconds=1)
     timeouts = Timeouts(heartbeat_seconds=15, compare_seconds=0.2, tick_seconds=tick_seconds)
     duties = Dispatcher(engine, redis, bench.signer, NoNudge(), clock, timeouts)

@@ -166,7 +166,6 @@ def new_watch(
             "PORT": str(port),
             "METRICS_PORT": str(metrics_port),
             "WEB_WORKERS": "1",
-            "WEB_WORKER_CLASS": "gevent",
             "WEB_CONNECTIONS": "20000",
             "DATABASE_URL": servers.database_url("jobs", database_name),
             "REDIS_URL": servers.redis_url("jobs"),

@@ -6,7 +6,7 @@ import pytest
 
 from common.principal import Principal
 from common.settings import SettingsError
-from jobs.watch import become_green
+from jobs.watch import require_greenlets
 
 
 def client(**more: Any) -> Principal:
@@ -72,7 +72,7 @@ def test_head_answers_and_takes_no_place(watch: Any, runs: Any) -> None:
 
 def test_the_process_refuses_to_run_without_greenlets() -> None:
     with pytest.raises(SettingsError, match="WEB_WORKER_CLASS"):
-        become_green()
+        require_greenlets()
 
 
 def test_nothing_else_of_jobs_is_served_here(watch: Any, runs: Any) -> None:

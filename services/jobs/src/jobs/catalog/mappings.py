@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from common.database import transaction
+from common.greenlets import apart
 from common.objects import ObjectStore
 from jobs.catalog import audit
 from jobs.catalog.audit import Actor
@@ -85,7 +86,7 @@ def keep(
 
     Raises MappingFaulty, MappingNotListed, PlaceUnknown.
     """
-    check(content)
+    apart(check, content)
     digest = hashlib.sha256(content).hexdigest()
     with transaction(engine) as connection:
         _require(connection, partner, tenant, bundle, name)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from common import ids
 from common.database import transaction
+from common.greenlets import apart
 from common.logs import get_logger
 from common.objects import ObjectStore, StorageUnavailable
 from jobs.catalog import audit
@@ -78,6 +79,10 @@ def check(content: bytes) -> int:
     return students
 
 
+def _examined(content: bytes) -> tuple[int, str]:
+    return check(content), hashlib.sha256(content).hexdigest()
+
+
 def _line_faults(line: bytes) -> Iterator[str]:
     try:
         student = json.loads(line)
@@ -143,7 +148,7 @@ def keep(
 
     Returns the roster and how many students it holds. Raises RosterFaulty, PlaceUnknown.
     """
-    students, digest = check(content), hashlib.sha256(content).hexdigest()
+    students, digest = apart(_examined, content)
     place = {"partner": partner, "tenant": tenant, "school_year": year}
     with transaction(engine) as connection:
         require_place(connection, partner, tenant, year)

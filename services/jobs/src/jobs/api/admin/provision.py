@@ -7,6 +7,7 @@ from flask import request
 
 from common.api import Blueprint
 from common.database import transaction
+from common.greenlets import apart
 from common.idempotency import once
 from common.problems import bad_request
 from jobs.api.admin import acting, schemas
@@ -86,9 +87,13 @@ def _document() -> object:
     if "yaml" not in request.mimetype:
         return json_body()
     try:
-        text = request.get_data().decode("utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise bad_request("The body must be YAML without aliases", "invalid-input")
-        return yaml.safe_load(text)
+        return apart(_yaml, request.get_data())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise bad_request("The body is not valid YAML", "invalid-input") from None
+
+
+def _yaml(content: bytes) -> object:
+    text = content.decode("utf-8")
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise bad_request("The body must be YAML without aliases", "invalid-input")
+    return yaml.safe_load(text)

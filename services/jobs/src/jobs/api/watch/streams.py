@@ -8,6 +8,7 @@ from flask import Response, request
 
 from common import ids
 from common.api import Blueprint, current_principal
+from common.connections import PATIENCE
 from common.database import transaction
 from common.problems import bad_request, not_found
 from jobs.api.watch.services import services
@@ -85,8 +86,8 @@ def _stream(run_id: str, *, only_logs: bool) -> Response:
     standing = _find(run_id)
     if request.method == "HEAD":
         return _answer(())
-    if connection := request.environ.get("gunicorn.socket"):
-        connection.settimeout(own.settings.client_silence_seconds)
+    if be_patient := request.environ.get(PATIENCE):
+        be_patient(own.settings.client_silence_seconds)
     give_back = own.places.take(caller)
     return _answer(Watcher(own.hub, standing, wish, own.clock, give_back))
 
