@@ -4,16 +4,17 @@
 authenticated and admitted before its body is looked at, and a view that declares nothing is never reached.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import flask_smorest
-import structlog
 from flask import Flask, Request, Response, g, request
+from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import HTTPException
 
-from common import health, ids, metrics, openapi, principal, problems
+from common import health, ids, logs, metrics, openapi, principal, problems
 from common.clock import Clock
 from common.database import Unavailable
 from common.inputs import InputParser
@@ -95,6 +96,13 @@ class Api(flask_smorest.Api):
         self.spec.components.schema("Problem", problems.SCHEMA)
 
 
+class App(Flask):
+    """Flask, whose views are plain functions: it would ask several times a request whether they are async."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 class SignedHeaders:
     """Authenticates requests by the gateway's signature: the one place a service trusts `X-Auth-*`."""
 
@@ -103,9 +111,9 @@ class SignedHeaders:
         self._clock = clock
 
     def __call__(self, req: Request) -> Principal:
-        now = int(self._clock.now().timestamp())
+        now = int(self._clock.timestamp())
         try:
-            return principal.verify(req.headers.items(), req.method, raw_target(req), self._keys, now)
+            return principal.verify(_identity(req.environ), req.method, raw_target(req), self._keys, now)
         except principal.SignatureStale as error:
             # It waited at our door for longer than a signature is good: no fault of the caller's, whose
             # token is as good as ever.
@@ -114,6 +122,14 @@ class SignedHeaders:
         except principal.SignatureError as error:
             get_logger().warning("signature_refused", reason=str(error))
             raise problems.unauthorized("This address is reached through the gateway only") from None
+
+
+def _identity(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name[5:].replace("_", "-").lower(), value)
+        for name, value in environ.items()
+        if name.startswith("HTTP_X_AUTH_")
+    ]
 
 
 def raw_target(req: Request) -> str:
@@ -147,7 +163,7 @@ def create_app(
 
     `names_probes=False` keeps the names of dependencies off a public `/readyz`.
     """
-    app = Flask(name, static_folder=None)
+    app = App(name, static_folder=None)
     app.url_map.strict_slashes = False  # with and without a trailing slash, never a redirect
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -174,41 +190,46 @@ def create_app(
 def _register_requests(
     app: Flask, name: str, authenticate: Callable[[Request], Principal], clock: Clock
 ) -> None:
+    logger = get_logger()
+
     @app.before_request
     def begin() -> None:
-        g.started = clock.monotonic()
-        g.request_id = ids.request_id(request.headers.get("X-Request-Id"))
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
-        if request.endpoint is None or request.blueprint == "health":
+        req, own = request_ctx.request, app_ctx.g  # `request` and `g` are looked up anew at each use
+        own.started = clock.monotonic()
+        own.request_id = ids.request_id(req.environ.get("HTTP_X_REQUEST_ID"))
+        logs.bind(request_id=own.request_id)
+        if req.endpoint is None or req.blueprint == "health":
             return
-        access: Access | None = getattr(app.view_functions[request.endpoint], "access", None)
+        access: Access | None = getattr(app.view_functions[req.endpoint], "access", None)
         if access is None:
-            raise RuntimeError(f"{request.endpoint} declares no access")
+            raise RuntimeError(f"{req.endpoint} declares no access")
         if access.anyone:
             return
-        g.principal = authenticate(request)
-        if g.principal.run:
-            structlog.contextvars.bind_contextvars(run=g.principal.run)
-        access.check(g.principal)
+        own.principal = caller = authenticate(req)
+        if caller.run:
+            logs.bind(request_id=own.request_id, run=caller.run)
+        access.check(caller)
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers.setdefault("X-Request-Id", g.get("request_id", ""))
-        if request.blueprint != "health":
-            _note(response, name, clock.monotonic() - g.get("started", clock.monotonic()))
+        response.headers.setdefault("X-Request-Id", app_ctx.g.get("request_id", ""))
+        if request_ctx.request.blueprint != "health":
+            _note(response, name, clock.monotonic(), logger)
         return response
 
 
-def _note(response: Response, service: str, seconds: float) -> None:
-    route = request.url_rule.rule if request.url_rule else "(none)"
-    metrics.REQUESTS.labels(service, request.method, route, str(response.status_code)).inc()
-    metrics.SECONDS.labels(service, route).observe(seconds)
-    caller = g.get("principal")
-    get_logger().info(
+def _note(response: Response, service: str, now: float, logger: Any) -> None:
+    req, own = request_ctx.request, app_ctx.g
+    seconds = now - own.get("started", now)
+    route = req.url_rule.rule if req.url_rule else "(none)"
+    metrics.observe(service, req.method, route, response.status_code, seconds)
+    if not logger.is_enabled_for(logging.INFO):
+        return
+    caller = own.get("principal")
+    logger.info(
         "request",
-        method=request.method,
-        path=request.path,
+        method=req.method,
+        path=req.path,
         route=route,
         status=response.status_code,
         ms=round(seconds * 1000, 1),

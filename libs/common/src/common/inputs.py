@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from flask import Request
-from marshmallow import ValidationError
+from flask.globals import request_ctx
+from marshmallow import ValidationError, missing
 from webargs.flaskparser import FlaskParser
 
 from common import problems
@@ -43,21 +44,23 @@ class InputParser(FlaskParser):
         status = 400 if _has_wrong_type(details) else self._faulty_status
         raise Problem(status=status, detail=sentence, type="invalid-input", details=details)
 
+    def get_default_request(self) -> Request:
+        return request_ctx.request  # flask.request would be looked up anew at each step
+
     def load_json(self, req: Request, schema: Any) -> Any:
-        if not req.is_json and req.get_data(cache=True):
+        raw = req.get_data(cache=True)
+        if not raw:
+            return missing
+        if not req.is_json:
             # Taken for absent, it would be a silent loss where every field is optional.
             raise problems.bad_request("The body must be JSON: set Content-Type", "malformed-json")
         try:
-            loaded = super().load_json(req, schema)
+            loaded = _DECODER.decode(raw.decode())
             _refuse_depth(loaded, MAX_DEPTH)
-            _refuse_constants(req.get_data(cache=True))
-            # A NUL or half a surrogate pair cannot be stored; JSON can bring them in as escapes only.
-            return _storable(loaded) if b"\\u" in req.get_data(cache=True) else loaded
         except (ValueError, RecursionError):  # a number of thousands of digits, nesting without end
             raise problems.bad_request("The body is not valid JSON", "malformed-json") from None
-
-    def _handle_invalid_json_error(self, error: Any, req: Request, *_: Any, **__: Any) -> Any:
-        raise problems.bad_request("The body is not valid JSON", "malformed-json")
+        # A NUL or half a surrogate pair cannot be stored; JSON can bring them in as escapes only.
+        return _storable(loaded) if b"\\u" in raw else loaded
 
 
 def _refuse_depth(value: Any, levels: int) -> None:
@@ -70,14 +73,11 @@ def _refuse_depth(value: Any, levels: int) -> None:
         _refuse_depth(inner, levels - 1)
 
 
-def _refuse_constants(raw: bytes) -> None:
-    """Raise ValueError for `NaN` and `Infinity`: Python reads them, JSON has none (RFC 8259 §6)."""
-    if b"NaN" in raw or b"Infinity" in raw:
-        json.loads(raw, parse_constant=_refuse)
-
-
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)  # Python reads `NaN`, JSON has none (RFC 8259 §6)
 
 
 def _storable(value: Any) -> Any:

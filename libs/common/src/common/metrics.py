@@ -6,6 +6,7 @@ imported (common.serving does), and the page adds the workers up.
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, start_http_server
@@ -17,6 +18,18 @@ REQUESTS = Counter("taxiway_http_requests", "Answers given", ("service", "method
 SECONDS = Histogram(
     "taxiway_http_request_seconds", "Time to answer, in seconds", ("service", "route"), buckets=BUCKETS
 )
+
+
+def observe(service: str, method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answer, and the time it took."""
+    counter, histogram = _children(service, method, route, status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@lru_cache(maxsize=4096)
+def _children(service: str, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(service, method, route, str(status)), SECONDS.labels(service, route)
 
 
 def observe_many(service: str, route: str, total_seconds: float, counts: Sequence[int]) -> None:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from common import ids, metrics
+from common import ids, logs, metrics
 from common import problems as rendering
 from common.clock import Clock
 from common.connections import PATIENCE
@@ -83,8 +81,7 @@ class Lane:
             be_patient(self._client_silence_seconds)
         request_id = ids.request_id(environ.get("HTTP_X_REQUEST_ID"))
         environ["HTTP_X_REQUEST_ID"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        logs.bind(request_id=request_id)
         return Exchange(
             request_id=request_id,
             method=environ["REQUEST_METHOD"],
