@@ -1,7 +1,8 @@
 """Nudges: hints after a commit that there is something to do. They may be lost; every reader also ticks."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -11,11 +12,13 @@ from common.logs import get_logger
 
 CHANNEL = "jobs:nudge"
 TIMEOUT_SECONDS = 0.2
-PAUSE_SECONDS = 1.0  # after a failure nobody waits for Redis again for so long
+PAUSE_SECONDS = 1.0  # after a failure Redis is left alone for so long
+GATHER_SECONDS = 0.005
+MOST_UNTOLD = 10_000
 
 
 class Nudge(Protocol):
-    """Tells the other processes, after a commit. Never raises, never waits long."""
+    """Tells the other processes, after a commit. Never raises, never waits."""
 
     def line(self) -> None:
         """There may be turns to give."""
@@ -38,12 +41,20 @@ class NoNudge:
 
 
 class RedisNudge:
-    """Publishes on Redis; an error is swallowed, and for a second after one nothing is tried."""
+    """Publishes on Redis from a thread of its own, so that nobody who nudges waits for Redis.
+
+    What waits to be published is said once. News of a run waits a moment for more of them; the line and the
+    deliveries do not wait. An error is swallowed, and for a second after one nothing is tried.
+    """
 
     def __init__(self, redis: "Redis", monotonic: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
         self._monotonic = monotonic
         self._silent_until = 0.0
+        self._lock = threading.Lock()
+        self._untold: dict[str, None] = {}
+        self._has_untold, self._is_urgent = threading.Event(), threading.Event()
+        self._sender: threading.Thread | None = None
 
     @classmethod
     def from_url(cls, url: str) -> "RedisNudge":
@@ -51,19 +62,42 @@ class RedisNudge:
         return cls(connect(url, timeout_seconds=TIMEOUT_SECONDS))
 
     def line(self) -> None:
-        self._publish("line")
+        self._tell("line")
+        self._is_urgent.set()
 
     def deliveries(self) -> None:
-        self._publish("deliveries")
+        self._tell("deliveries")
+        self._is_urgent.set()
 
     def run(self, run_id: UUID) -> None:
-        self._publish(f"run:{run_id}")
+        self._tell(f"run:{run_id}")
 
-    def _publish(self, message: str) -> None:
-        if self._monotonic() < self._silent_until:
-            return
+    def _tell(self, message: str) -> None:
+        with self._lock:
+            if self._sender is None or not self._sender.is_alive():  # a fork leaves threads behind
+                self._sender = threading.Thread(target=self._send, name="nudges", daemon=True)
+                self._sender.start()
+            if len(self._untold) < MOST_UNTOLD:
+                self._untold[message] = None
+        self._has_untold.set()
+
+    def _send(self) -> None:
+        while True:
+            self._has_untold.wait()
+            self._is_urgent.wait(GATHER_SECONDS)
+            self._has_untold.clear()
+            self._is_urgent.clear()
+            with self._lock:
+                gathered, self._untold = self._untold, {}
+            if gathered and self._monotonic() >= self._silent_until:
+                self._publish(gathered)
+
+    def _publish(self, messages: Iterable[str]) -> None:
         try:
-            self._redis.publish(CHANNEL, message)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for message in messages:
+                    pipeline.publish(CHANNEL, message)
+                pipeline.execute()
         except RedisError as error:
             self._silent_until = self._monotonic() + PAUSE_SECONDS
             get_logger().warning("nudge_lost", error=type(error).__name__)
