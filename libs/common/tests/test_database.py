@@ -2,10 +2,10 @@
 
 import pytest
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from common import database
-from common.database import Unavailable, lock, statement, transaction, try_lock
+from common.database import Unavailable, fetch, lock, statement, transaction, try_lock
 from stack.testing import Servers
 
 _LOCK_IMPATIENTLY = text("""
@@ -75,6 +75,47 @@ def test_connections_cut_while_idle_are_made_anew_unnoticed(engine: Engine) -> N
     with transaction(idle) as first, statement(idle) as second:
         assert before.isdisjoint({backend(first), backend(second)})
     idle.dispose()
+
+
+_DOUBLE = text("SELECT CAST(:x AS int) * 2 AS double, '100 %' AS share")
+_KEPT = text("INSERT INTO fetched VALUES (:x) RETURNING x")
+
+
+def test_a_hot_statement_gives_its_rows_by_name_on_every_connection(engine: Engine) -> None:
+    for _ in range(2):
+        with transaction(engine) as first, statement(engine) as second:
+            assert fetch(first, _DOUBLE, {"x": 4}) == [{"double": 8, "share": "100 %"}]
+            assert fetch(second, _DOUBLE, {"x": 5}) == [{"double": 10, "share": "100 %"}]
+
+
+def test_a_hot_statement_is_part_of_its_transaction(engine: Engine) -> None:
+    def fail() -> None:
+        with transaction(engine) as connection:
+            fetch(connection, _KEPT, {"x": 1})
+            raise KeyError("x")
+
+    with transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE fetched (x int UNIQUE)"))
+    with pytest.raises(KeyError):
+        fail()
+    with statement(engine) as connection:
+        assert fetch(connection, _KEPT, {"x": 1}) == [{"x": 1}]
+
+
+def test_errors_of_hot_statements_are_those_of_others(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS fetched (x int UNIQUE)"))
+    for value, error in ((7, None), (7, IntegrityError), ("seven", DataError)):
+        if error is None:
+            with transaction(engine) as connection:
+                fetch(connection, _KEPT, {"x": value})
+        else:
+            with pytest.raises(error), transaction(engine) as connection:
+                fetch(connection, _KEPT, {"x": value})
+    with pytest.raises(Unavailable), transaction(engine) as connection:
+        fetch(connection, text("SELECT pg_terminate_backend(pg_backend_pid())"), {})
+    with transaction(engine) as connection:
+        assert fetch(connection, _DOUBLE, {"x": 1})[0]["double"] == 2
 
 
 def test_a_lock_is_held_until_the_transaction_ends(engine: Engine) -> None:

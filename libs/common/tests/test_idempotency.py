@@ -10,9 +10,11 @@ from flask import Flask, g
 from sqlalchemy import Connection, Engine, text
 
 from common.database import transaction
-from common.idempotency import Made, forget_old, has_key, once
+from common.idempotency import Made, forget_old, has_key, once, statement_once
 from common.principal import Principal
 from common.problems import Problem
+
+_FIRST = text("""INSERT INTO idempotency_key VALUES (:namespace, sha256('{}'), '{"number": "first"}')""")
 
 
 class Sender:
@@ -86,6 +88,40 @@ def test_a_request_still_in_progress_is_409(sender: Sender, key: str) -> None:
             sender.send(key)
     assert (refused.value.status, refused.value.type) == (409, "idempotency-key-in-progress")
     assert sender.send(key).repeated
+
+
+def test_a_key_that_was_kept_while_the_effect_was_made_is_409_and_the_effect_is_lost(
+    sender: Sender, key: str, engine: Engine
+) -> None:
+    def namespace_of() -> bytes:
+        with sender.request(key) as connection:
+            once(connection, sender.make)
+            newest = text("SELECT namespace FROM idempotency_key ORDER BY created_at DESC LIMIT 1")
+            namespace = bytes(connection.execute(newest).scalar_one())
+            connection.execute(text("DELETE FROM idempotency_key WHERE namespace = :n"), {"n": namespace})
+            return namespace
+
+    namespace = namespace_of()
+
+    def make() -> dict[str, int]:
+        with transaction(engine) as other:  # as if the look had been before that request's commit
+            other.execute(_FIRST, {"namespace": namespace})
+        return sender.make()
+
+    with pytest.raises(Problem) as refused, sender.request(key) as connection:
+        once(connection, make)
+    assert (refused.value.status, refused.value.type) == (409, "idempotency-key-in-progress")
+    assert sender.send(key).reference == {"number": "first"}
+
+
+def test_only_what_keeps_a_key_needs_a_transaction(sender: Sender, key: str, engine: Engine) -> None:
+    for header, is_kept in (("", True), (key, False)):
+        with sender.request(header), statement_once(engine) as connection:
+            made = connection.execute(text("INSERT INTO idempotency_key VALUES ('x', 'x', '1') RETURNING 1"))
+            assert made.scalar_one() == 1
+            with transaction(engine) as other:
+                kept = other.execute(text("DELETE FROM idempotency_key WHERE namespace = 'x'")).rowcount
+        assert bool(kept) is is_kept
 
 
 def test_keys_of_other_callers_and_routes_are_other_keys(sender: Sender, key: str) -> None:

@@ -7,15 +7,16 @@ stored is a reference to the made thing; the view renders it anew, with fresh UR
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from flask import request
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from common.api import current_principal
-from common.database import lock_number
+from common.database import fetch, lock_number, statement, transaction
 from common.problems import Problem, bad_request, conflict
 
 TABLE = """
@@ -28,15 +29,19 @@ CREATE TABLE idempotency_key (
 CREATE INDEX idempotency_key_created_at ON idempotency_key (created_at);
 """
 
-_FIND = text(
-    "SELECT body_sha256, made FROM idempotency_key"
-    " WHERE namespace = :namespace AND created_at > now() - interval '24 hours'"
-)
+_LOCK_AND_FIND = text("""
+    SELECT pg_try_advisory_xact_lock(:number) AS is_locked, body_sha256, made
+    FROM (VALUES (1)) AS one LEFT JOIN idempotency_key
+    ON namespace = :namespace AND created_at > now() - interval '24 hours'
+""")
+# A key kept between the look and the lock is not overwritten: that request was first.
 _KEEP = text("""
     INSERT INTO idempotency_key (namespace, body_sha256, made)
     VALUES (:namespace, :body, CAST(:made AS jsonb))
     ON CONFLICT (namespace) DO UPDATE
     SET body_sha256 = excluded.body_sha256, made = excluded.made, created_at = now()
+    WHERE idempotency_key.created_at <= now() - interval '24 hours'
+    RETURNING namespace
 """)
 _FORGET = text("""
     DELETE FROM idempotency_key WHERE namespace IN (
@@ -54,6 +59,13 @@ class Made:
     repeated: bool
 
 
+@contextmanager
+def statement_once(engine: Engine) -> Iterator[Connection]:
+    """Open what `once()` with a single statement needs: a transaction only where a key is kept with it."""
+    with (transaction if has_key() else statement)(engine) as connection:
+        yield connection
+
+
 def once(connection: Connection, make: Callable[[], Any]) -> Made:
     """Make the thing, or find what the same request made before. Call it in the effect's transaction.
 
@@ -63,24 +75,29 @@ def once(connection: Connection, make: Callable[[], Any]) -> Made:
     if namespace is None:
         return Made(reference=make(), repeated=False)
     number = lock_number("idempotency", namespace.hex())
-    if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": number}).scalar_one():
-        raise conflict("A request with this Idempotency-Key is in progress", "idempotency-key-in-progress")
+    [found] = fetch(connection, _LOCK_AND_FIND, {"number": number, "namespace": namespace})
+    if not found["is_locked"]:
+        raise _in_progress()
     body = hashlib.sha256(request.get_data(cache=True)).digest()
-    found = connection.execute(_FIND, {"namespace": namespace}).one_or_none()
-    if found is None:
+    if found["body_sha256"] is None:
         made = make()
         values = {"namespace": namespace, "body": body, "made": json.dumps(made)}
-        connection.execute(_KEEP, values)
+        if not fetch(connection, _KEEP, values):
+            raise _in_progress()
         return Made(reference=made, repeated=False)
-    if bytes(found.body_sha256) != body:
+    if bytes(found["body_sha256"]) != body:
         detail = "This Idempotency-Key was used with another body"
         raise Problem(status=422, detail=detail, type="idempotency-key-reused")
-    return Made(reference=found.made, repeated=True)
+    return Made(reference=found["made"], repeated=True)
+
+
+def _in_progress() -> Problem:
+    return conflict("A request with this Idempotency-Key is in progress", "idempotency-key-in-progress")
 
 
 def has_key() -> bool:
     """Tell whether the request at hand can be told from its repeats."""
-    return _namespace() is not None
+    return bool(_key())
 
 
 def forget_old(connection: Connection, *, most: int = 10_000) -> None:
@@ -89,7 +106,7 @@ def forget_old(connection: Connection, *, most: int = 10_000) -> None:
 
 
 def _namespace() -> bytes | None:
-    key = request.headers.get("Idempotency-Key", "").strip().strip('"')
+    key = _key()
     if not key:
         return None
     if len(key) > 255:
@@ -99,3 +116,7 @@ def _namespace() -> bytes | None:
     who = [principal.kind, principal.issuer, principal.subject, str(principal.lease)]
     parts = [*who, request.method, request.path, key]
     return hashlib.sha256("\x1f".join(parts).encode()).digest()
+
+
+def _key() -> str:
+    return request.headers.get("Idempotency-Key", "").strip().strip('"')

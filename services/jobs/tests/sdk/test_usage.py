@@ -166,13 +166,15 @@ def test_a_line_of_the_log_cannot_pose_as_what_a_run_used(executing: Any, type: 
     assert executing().post("log", {"message": "x", "type": type}).get_json()["type"] == "log"
 
 
+@pytest.mark.parametrize("budget", [100, 10**12])
 def test_a_run_that_has_spent_its_budget_is_refused_further_usage(
-    executing: Any, rows: Any, sdk_door: Any
+    executing: Any, rows: Any, sdk_door: Any, budget: int
 ) -> None:
     services: Services = sdk_door.app.extensions["services"]
-    limited = replace(services, settings=replace(services.settings, run_budget_microusd=100))
+    limited = replace(services, settings=replace(services.settings, run_budget_microusd=budget))
     executor = replace(executing(), door=type(sdk_door)(create_app(limited)))
-    costs = [executor.post("usage", {**CALL, "cost_microusd": 60}).status_code for _ in range(3)]
+    cost = budget * 60 // 100
+    costs = [executor.post("usage", {**CALL, "cost_microusd": cost}).status_code for _ in range(3)]
     assert costs == [201, 201, 429]
     refused = executor.post("usage", CALL)
     assert refused.get_json()["type"] == "/problems/budget-spent"

@@ -6,12 +6,13 @@ Each append is one statement: it proves the lease, counts as a heartbeat, takes 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from common.database import fetch
 from jobs.engine import fence
 from jobs.engine.fence import GUARD
 from jobs.engine.line import find
@@ -61,7 +62,7 @@ class Progress:
     eta_seconds: float | None = None
 
     def document(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def _append(changes: str = "", also: str = "") -> TextClause:
@@ -82,7 +83,8 @@ def _append(changes: str = "", also: str = "") -> TextClause:
 _LOG = _append()
 _PROGRESS = _append(", progress = CAST(:progress AS jsonb)")
 _USAGE = _append(
-    ", cost_microusd = run.cost_microusd + :cost", " AND (:budget = 0 OR run.cost_microusd < :budget)"
+    ", cost_microusd = run.cost_microusd + :cost",
+    " AND (CAST(:budget AS bigint) = 0 OR run.cost_microusd < :budget)",
 )
 _READ = text(f"""
     SELECT {EVENT_COLUMNS} FROM run_event WHERE run_id = :id AND seq BETWEEN :first AND :last ORDER BY seq
@@ -149,7 +151,7 @@ def _append_to(
     entries: Sequence[Entry],
     values: dict[str, Any],
 ) -> list[Event]:
-    documents = json.dumps([asdict(entry) for entry in entries])
+    documents = json.dumps([vars(entry) for entry in entries])
     own = {"id": run_id, "lease": lease, "count": len(entries), "entries": documents}
-    rows = connection.execute(statement, {**values, **own}).mappings()
-    return sorted((event_of(row) for row in rows), key=lambda event: event.seq)
+    rows = fetch(connection, statement, {**values, **own})
+    return sorted(map(event_of, rows), key=lambda event: event.seq)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from common.database import fetch
 from jobs.engine import fence, moves, retry
 from jobs.engine.fence import GUARD, ClaimRefused, RunIsFinal, RunNotFound
 from jobs.engine.line import find
@@ -103,9 +104,8 @@ def claim(connection: Connection, run_id: UUID, lease: int, claim_id: UUID, exec
     values = {"id": run_id, "lease": lease, "claim_id": claim_id, "executor": executor}
     if moved := moves.move(connection, _CLAIM, values):
         return moved[0]
-    again = connection.execute(_CLAIM_AGAIN, values).mappings().one_or_none()
-    if again is not None:
-        return run_of(again)
+    if again := fetch(connection, _CLAIM_AGAIN, values):
+        return run_of(again[0])
     return _refuse_claim(find(connection, run_id), run_id, lease)
 
 
@@ -126,10 +126,10 @@ def held(connection: Connection, run_id: UUID, lease: int) -> Run:
 
 def heartbeat(connection: Connection, run_id: UUID, lease: int) -> Beat:
     """Note that the executor lives, and tell it whether somebody wants it to stop; raises RunRefused."""
-    row = connection.execute(_BEAT, {"id": run_id, "lease": lease}).mappings().one_or_none()
-    if row is None:
+    rows = fetch(connection, _BEAT, {"id": run_id, "lease": lease})
+    if not rows:
         raise fence.refusal(connection, run_id, lease)
-    return Beat(**row)
+    return Beat(**rows[0])
 
 
 def complete(
@@ -156,10 +156,10 @@ def fail(connection: Connection, run_id: UUID, lease: int, failure: Failure) -> 
     After somebody asked to cancel, a failure is how the executor obeys: the run ends as canceled. Repeated by
     the same lease it answers with the run as it is.
     """
-    row = connection.execute(_LOCK, {"id": run_id, "lease": lease}).mappings().one_or_none()
-    if row is None:
+    rows = fetch(connection, _LOCK, {"id": run_id, "lease": lease})
+    if not rows:
         return _failed_before(connection, run_id, lease)
-    run = run_of(row)
+    run = run_of(rows[0])
     step = _after(run, failure)
     values = {
         "id": run_id,

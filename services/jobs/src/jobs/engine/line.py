@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from common import ids
-from common.database import lock
+from common.database import fetch, lock
 from jobs.engine import moves
 from jobs.engine.moves import Step
 from jobs.engine.states import LIVE, Status
@@ -91,8 +91,9 @@ _SUBMIT = text(f"""
             CAST(:inputs AS jsonb), CAST(:metadata AS jsonb), CAST(:tags AS jsonb), :timeout_seconds,
             :line_seconds,
             now() + make_interval(secs => :delay_seconds), now(),
-            now() + make_interval(secs => :delay_seconds + :line_seconds), :replay_of, :parent_run_id,
-            :continuation_of, :batch_id, :depth, :lineage_depth, :triggered_by, :created_by, :traceparent)
+            now() + make_interval(secs => :delay_seconds + CAST(:line_seconds AS integer)),
+            :replay_of, :parent_run_id, :continuation_of, :batch_id, :depth, :lineage_depth, :triggered_by,
+            :created_by, :traceparent)
         ON CONFLICT (job_id) WHERE holds_job DO NOTHING
         RETURNING {RUN_COLUMNS}
     ), noted AS (
@@ -138,16 +139,16 @@ def submit(connection: Connection, new: NewRun) -> Run:
 
 def add(connection: Connection, new: NewRun) -> Run:
     """Put a new run in line beside others of its job; raises JobInProgress when both are to hold it."""
-    made = connection.execute(_SUBMIT, _values(new)).mappings().one_or_none()
-    if made is None:
+    rows = fetch(connection, _SUBMIT, _values(new))
+    if not rows:
         raise JobInProgress(new.job_id)
-    return run_of(made)
+    return run_of(rows[0])
 
 
 def find(connection: Connection, run_id: UUID) -> Run | None:
     """Read one run."""
-    row = connection.execute(_FIND, {"id": run_id}).mappings().one_or_none()
-    return run_of(row) if row else None
+    rows = fetch(connection, _FIND, {"id": run_id})
+    return run_of(rows[0]) if rows else None
 
 
 def runs_of(connection: Connection, job_uids: Iterable[UUID]) -> dict[UUID, list[Run]]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from common import ids
 from common.clock import rfc3339
+from common.database import fetch
 from jobs.engine import fence
 from jobs.engine.fence import GUARD
 from jobs.engine.tables import RUN_COLUMNS, Run, run_of
@@ -130,16 +131,16 @@ def save_checkpoint(connection: Connection, run_id: UUID, lease: int, state: Any
         "state": json.dumps(state),
         "kept": CHECKPOINTS_KEPT,
     }
-    row = connection.execute(_SAVE, values).mappings().one_or_none()
-    if row is None:
+    rows = fetch(connection, _SAVE, values)
+    if not rows:
         raise fence.refusal(connection, run_id, lease)
-    return Checkpoint(**row)
+    return Checkpoint(**rows[0])
 
 
 def last_checkpoint(connection: Connection, run_id: UUID) -> Checkpoint | None:
     """Read the newest checkpoint of a run, whichever attempt left it."""
-    row = connection.execute(_LAST, {"id": run_id}).mappings().one_or_none()
-    return Checkpoint(**row) if row else None
+    rows = fetch(connection, _LAST, {"id": run_id})
+    return Checkpoint(**rows[0]) if rows else None
 
 
 def checkpoint(connection: Connection, run_id: UUID, sequence: int) -> Checkpoint | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
+from common.database import fetch
 from jobs.deliveries.webhooks import RECORD_ENDS
 from jobs.engine import states
 from jobs.engine.states import FINAL, Status
@@ -159,4 +160,6 @@ def end(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[R
 
 def _execute(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[Run]:
     own = {"sources": sorted(step.sources), "target": step.target, "by": step.by, "level": step.level}
-    return runs_of_rows(connection.execute(step.statement, {**values, **own}).mappings().all())
+    if step.skips_locked:  # a sweep: how it is best done depends on how many there are
+        return runs_of_rows(connection.execute(step.statement, {**values, **own}).mappings().all())
+    return runs_of_rows(fetch(connection, step.statement, {**values, **own}))

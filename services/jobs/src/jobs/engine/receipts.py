@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, TextClause, text
 
 from common.clock import rfc3339
+from common.database import fetch
 from jobs.engine import memory
 
 SOURCE = "event"  # of the checkpoints that hold what was received
@@ -123,5 +124,5 @@ def document(received: Receipt) -> dict[str, Any]:
 
 
 def _receipt(connection: Connection, statement: TextClause, values: dict[str, Any]) -> Receipt | None:
-    row = connection.execute(statement, values).mappings().one_or_none()
-    return Receipt(**row) if row else None
+    rows = fetch(connection, statement, values)
+    return Receipt(**rows[0]) if rows else None

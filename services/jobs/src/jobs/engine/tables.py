@@ -1,6 +1,6 @@
 """Rows of the engine's tables as values, and the lists of columns they are read with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -92,23 +92,25 @@ def columns(cls: type[Any], table: str) -> str:
     return ", ".join(f"{table}.{field.name}" for field in fields(cls))
 
 
+Row = Mapping[str, Any] | RowMapping
+
 RUN_COLUMNS = columns(Run, "run")
 EVENT_COLUMNS = columns(Event, "run_event")
 _RUN_NAMES = tuple(field.name for field in fields(Run))
 _EVENT_NAMES = tuple(field.name for field in fields(Event))
 
 
-def run_of(row: RowMapping) -> Run:
+def run_of(row: Row) -> Run:
     """Read a row that was selected with RUN_COLUMNS (it may hold more)."""
     values = {name: row[name] for name in _RUN_NAMES}
     return Run(**{**values, "status": Status(values["status"])})
 
 
-def event_of(row: RowMapping) -> Event:
-    """Read a row that was selected with EVENT_COLUMNS."""
+def event_of(row: Row) -> Event:
+    """Read a row that was selected with EVENT_COLUMNS (it may hold more)."""
     return Event(**{name: row[name] for name in _EVENT_NAMES})
 
 
-def runs_of_rows(rows: Sequence[RowMapping]) -> list[Run]:
+def runs_of_rows(rows: Iterable[Row]) -> list[Run]:
     """Read several rows."""
     return [run_of(row) for row in rows]

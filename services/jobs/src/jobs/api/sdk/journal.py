@@ -8,8 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from sqlalchemy import Connection
 
 from common.api import Blueprint
-from common.database import transaction
-from common.idempotency import once
+from common.idempotency import once, statement_once
 from jobs.api.events import event_document
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only
 from jobs.api.sdk.documents import EventSchema
@@ -177,7 +176,7 @@ def append(run_id: str, make: Append) -> list[Event]:
     `make` gets the caller and the secrets it must take out. A repeat reads the same stretch of the history.
     """
     caller, appended = caller_of(run_id), list[Event]()
-    with transaction(services().engine) as connection:
+    with statement_once(services().engine) as connection:
 
         def effect() -> list[int]:
             appended.extend(make(connection, caller, secrets_of(connection, caller.run, caller.lease)))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from common.api import Blueprint
 from common.clock import rfc3339
 from common.database import transaction
-from common.idempotency import once
+from common.idempotency import once, statement_once
 from common.problems import bad_request, not_found
 from jobs.api.sdk.callers import FENCE, WORKS, Caller, caller_of, own_run_only, run_once
 from jobs.api.sdk.documents import KeptCheckpointSchema, KeptValueSchema, RunSchema, run_document
@@ -104,7 +104,7 @@ def _annotations(body: dict[str, Any]) -> dict[str, str]:
 def save_checkpoint(body: dict[str, Any], run_id: str) -> Any:
     """Keep a state that a later attempt may begin from; the last 20 are kept."""
     caller = caller_of(run_id)
-    with transaction(services().engine) as connection:
+    with statement_once(services().engine) as connection:
         saved = _saved_once(connection, caller, body)
     return memory.document(saved)
 
