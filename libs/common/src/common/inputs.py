@@ -1,4 +1,4 @@
-"""Read bodies and queries: no JSON, too deep or another type is a 400, what else is faulty the view decides.
+"""Read bodies: no JSON, too deep or another type is a 400, what else is faulty the view decides.
 
 Shapes are marshmallow's; here is what it leaves open: constants that are no JSON, nesting, texts that no
 database stores.
@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from flask import Request
-from flask.globals import request_ctx
-from marshmallow import ValidationError, missing
-from webargs.flaskparser import FlaskParser
+from marshmallow import Schema, ValidationError
 
 from common import problems
 from common.problems import Problem
@@ -31,36 +29,31 @@ _WRONG_TYPES = {
 }
 
 
-class InputParser(FlaskParser):
-    """Reads bodies and queries through marshmallow; a fault is answered with the Blueprint's own status."""
-
-    def __init__(self, faulty_status: int) -> None:
-        super().__init__()
-        self._faulty_status = faulty_status
-
-    def handle_error(self, error: ValidationError, req: Request, schema: Any, **_: Any) -> Any:
+def read_body(request: Request, schema: Schema, faulty_status: int) -> Any:
+    """Read a JSON body through a schema; without one it is an empty object. Raises Problem."""
+    try:
+        return schema.load(_json_of(request))
+    except ValidationError as error:
         details = _flatten(error.messages)
         sentence = "; ".join(f"{message}" for messages in details.values() for message in messages)
-        status = 400 if _has_wrong_type(details) else self._faulty_status
-        raise Problem(status=status, detail=sentence, type="invalid-input", details=details)
+        status = 400 if _has_wrong_type(details) else faulty_status
+        raise Problem(status=status, detail=sentence, type="invalid-input", details=details) from None
 
-    def get_default_request(self) -> Request:
-        return request_ctx.request  # flask.request would be looked up anew at each step
 
-    def load_json(self, req: Request, schema: Any) -> Any:
-        raw = req.get_data(cache=True)
-        if not raw:
-            return missing
-        if not req.is_json:
-            # Taken for absent, it would be a silent loss where every field is optional.
-            raise problems.bad_request("The body must be JSON: set Content-Type", "malformed-json")
-        try:
-            loaded = _DECODER.decode(raw.decode())
-            _refuse_depth(loaded, MAX_DEPTH)
-        except (ValueError, RecursionError):  # a number of thousands of digits, nesting without end
-            raise problems.bad_request("The body is not valid JSON", "malformed-json") from None
-        # A NUL or half a surrogate pair cannot be stored; JSON can bring them in as escapes only.
-        return _storable(loaded) if b"\\u" in raw else loaded
+def _json_of(request: Request) -> Any:
+    raw = request.get_data(cache=True)
+    if not raw:
+        return {}
+    if not request.is_json:
+        # Taken for absent, it would be a silent loss where every field is optional.
+        raise problems.bad_request("The body must be JSON: set Content-Type", "malformed-json")
+    try:
+        loaded = _DECODER.decode(raw.decode())
+        _refuse_depth(loaded, MAX_DEPTH)
+    except (ValueError, RecursionError):  # a number of thousands of digits, nesting without end
+        raise problems.bad_request("The body is not valid JSON", "malformed-json") from None
+    # A NUL or half a surrogate pair cannot be stored; JSON can bring them in as escapes only.
+    return _storable(loaded) if b"\\u" in raw else loaded
 
 
 def _refuse_depth(value: Any, levels: int) -> None:
@@ -97,11 +90,10 @@ def _has_wrong_type(details: Mapping[str, list[str]]) -> bool:
 
 
 def _flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """Turn webargs' nested messages into dotted field → messages; the location (json, query) is dropped."""
+    """Turn nested messages into dotted field → messages."""
     if not isinstance(messages, dict):
         return {path or "body": [str(m) for m in (messages if isinstance(messages, list) else [messages])]}
     flat: dict[str, list[str]] = {}
     for key, inner in messages.items():
-        top = not path and key in ("json", "query", "form", "path", "headers")
-        flat |= _flatten(inner, "" if top else f"{path}.{key}".strip("."))
+        flat |= _flatten(inner, f"{path}.{key}".strip("."))
     return flat

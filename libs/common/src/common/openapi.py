@@ -8,9 +8,11 @@ that meets an undocumented answer has found a fault.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import wraps
 from typing import Any
 
 import flask_smorest
+from flask import jsonify
 from flask_smorest.utils import deepupdate
 
 from common import problems, samples
@@ -65,12 +67,18 @@ class DocumentedBlueprint(flask_smorest.Blueprint):
 
         return note
 
-    def arguments(self, schema: Any, **options: Any) -> Callable[[View], View]:
-        """Read a view's input; the schema is made once, not for each request."""
-        read: Callable[[View], View] = super().arguments(
-            schema() if isinstance(schema, type) else schema, **options
-        )
-        return read
+    def answers(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
+        """Document the answer of a view that returns it as it goes out: no schema has to write it."""
+        document: Callable[[View], View] = self.response(status, schema, **options)
+
+        def written(view: View) -> View:
+            @wraps(document(view))
+            def answer(*given: Any, **named: Any) -> Any:
+                return jsonify(view(*given, **named)), status
+
+            return answer
+
+        return written
 
     def needs(self, access: Mapping[str, Any], faulty_status: int) -> Callable[[View], View]:
         """Note a view's name, who may call it, and the status of its faulty input."""

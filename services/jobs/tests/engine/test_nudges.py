@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any, Self
 from uuid import uuid4
 
@@ -50,8 +51,10 @@ class Pipelines:
 
 
 @pytest.fixture
-def redis() -> Any:
-    return Pipelines()
+def redis() -> Iterator[Pipelines]:
+    made = Pipelines()
+    yield made
+    made.answers.release(1000)  # threads that still wait for an answer get one
 
 
 def test_what_waits_to_be_published_is_said_once_and_in_one_pipeline(redis: Any) -> None:

@@ -42,8 +42,8 @@ class Beat:
 
     timeout_seconds: int
     cancel_requested_at: datetime | None
-    caller: bool
     ended_child_id: UUID | None
+    has_event: bool  # a caller's run may go on with one
 
 
 _CLAIM = Step(
@@ -61,7 +61,8 @@ _CLAIM_AGAIN = text(f"""
 """)  # noqa: S608 (a constant list of columns)
 _BEAT = text(f"""
     UPDATE run SET heartbeat_at = now() WHERE {GUARD}
-    RETURNING timeout_seconds, cancel_requested_at, caller, ended_child_id
+    RETURNING timeout_seconds, cancel_requested_at, ended_child_id, caller AND EXISTS (
+        SELECT FROM signal WHERE consumed_by = run.id AND answered_lease IS NULL) AS has_event
 """)  # noqa: S608
 _LOCK = text(f"SELECT {RUN_COLUMNS} FROM run WHERE {GUARD} FOR UPDATE")  # noqa: S608
 

@@ -79,7 +79,8 @@ class RedisNudge:
                 self._sender.start()
             if len(self._untold) < MOST_UNTOLD:
                 self._untold[message] = None
-        self._has_untold.set()
+        if not self._has_untold.is_set():  # to set it once more would take a lock
+            self._has_untold.set()
 
     def _send(self) -> None:
         while True:

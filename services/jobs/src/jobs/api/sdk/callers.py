@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from flask import request
+from flask import g, request
 from sqlalchemy import Connection
 
 from common import ids
@@ -38,7 +38,14 @@ class Caller:
 
 
 def caller_of(run_id: str) -> Caller:
-    """Read the caller; 403 when the token is another run's."""
+    """Read the caller, once a request; 403 when the token is another run's."""
+    if "caller" not in g:
+        g.caller = _read_caller(run_id)
+    caller: Caller = g.caller
+    return caller
+
+
+def _read_caller(run_id: str) -> Caller:
     principal = current_principal()
     run = ids.parse_uuid(run_id)
     if run is None or principal.run != str(run):

@@ -189,8 +189,8 @@ def run_document(run: Run) -> dict[str, Any]:
         "max_attempts_override": run.max_attempts,
         "timeout_secs_override": run.timeout_seconds,
         "retry_backoff": backoff.kind,
-        "retry_initial_delay_secs": backoff.initial_seconds,
-        "retry_max_delay_secs": backoff.max_seconds,
+        "retry_initial_delay_secs": float(backoff.initial_seconds),
+        "retry_max_delay_secs": float(backoff.max_seconds),
         "execution_trace": _trace(run),
     }
     if run.status is Status.QUEUED and run.attempt > 1:

@@ -89,7 +89,7 @@ LOGGED = {"201": {"content": {"application/json": {"schema": _ONE_OR_MORE}}}}
 @blp.admits(**WORKS)
 @blp.repeatable
 @blp.arguments(LogSchema)
-@blp.response(201)
+@blp.answers(201)
 @blp.doc(responses=LOGGED)
 def log(body: dict[str, Any], run_id: str) -> Any:
     """Append to the run's log: one line, or up to 500 in one call. The answer is the event, or the events.
@@ -118,7 +118,7 @@ def _entry(entry: Mapping[str, Any], secrets: Collection[str]) -> Entry:
 @blp.admits(**WORKS)
 @blp.repeatable
 @blp.arguments(ProgressSchema)
-@blp.response(201, EventSchema)
+@blp.answers(201, EventSchema)
 def progress(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """Say how far the run is."""
     [event] = append(

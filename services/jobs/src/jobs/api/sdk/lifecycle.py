@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from common.api import Blueprint
 from common.clock import rfc3339
-from common.database import transaction
+from common.database import statement, transaction
 from common.idempotency import once
 from common.sealing import CannotUnseal
 from jobs.api.sdk.callers import CLAIMS, FENCE, WORKS, Caller, caller_of, own_run_only, run_once
@@ -106,7 +106,7 @@ class BeatSchema(Schema):
 @blp.repeatable
 @blp.refuses(409, "run was claimed by another executor", "claim-refused")
 @blp.arguments(ClaimSchema)
-@blp.response(200, ClaimedSchema)
+@blp.answers(200, ClaimedSchema)
 def claim(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """Take the turn that a ticket stands for.
 
@@ -170,15 +170,15 @@ def payload(run_id: str) -> Any:
 @blp.route("/heartbeat", methods=["POST"])
 @blp.admits(**WORKS)
 @blp.arguments(HeartbeatSchema)
-@blp.response(200, BeatSchema)
+@blp.answers(200, BeatSchema)
 def heartbeat(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """Say that the executor lives, and hear whether it should stop.
 
     Every other write counts as a heartbeat too. The token is renewed when less than a third of its life is
     left.
     """
-    caller = caller_of(run_id)
-    with transaction(services().engine) as connection:
+    caller, opened = caller_of(run_id), transaction if body.get("progress") else statement
+    with opened(services().engine) as connection:
         beat = leases.heartbeat(connection, caller.run, caller.lease)
         if body.get("progress"):
             secrets = secrets_of(connection, caller.run, caller.lease)
@@ -189,7 +189,7 @@ def heartbeat(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
 
 
 def _event_of_caller(connection: Connection, caller: Caller, beat: Beat) -> dict[str, Any] | None:
-    received = receipts.for_heartbeat(connection, caller.run) if beat.caller else None
+    received = receipts.for_heartbeat(connection, caller.run) if beat.has_event else None
     return receipts.document(received) if received else family.ended_child(connection, beat.ended_child_id)
 
 
@@ -210,7 +210,7 @@ def _beat_answer(caller: Caller, beat: Beat, renewed: Run | None) -> dict[str, A
 @blp.admits(**WORKS)
 @blp.repeatable
 @blp.arguments(CompleteSchema)
-@blp.response(200, RunSchema)
+@blp.answers(200, RunSchema)
 def complete(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """End the run well. A repeat by the same lease answers with the stored run."""
     caller = caller_of(run_id)
@@ -230,7 +230,7 @@ def _complete(connection: Connection, caller: Caller, result: Any, named: list[s
 @blp.admits(**WORKS)
 @blp.repeatable
 @blp.arguments(FailSchema)
-@blp.response(200, RunSchema)
+@blp.answers(200, RunSchema)
 def fail(body: dict[str, Any], run_id: str) -> Mapping[str, Any]:
     """End this attempt badly: the run is tried again later, or it is over.
 

@@ -100,7 +100,7 @@ def _annotations(body: dict[str, Any]) -> dict[str, str]:
 @blp.repeatable
 @blp.refuses(404, "This checkpoint is no longer kept")
 @blp.arguments(CheckpointSchema)
-@blp.response(201, KeptCheckpointSchema)
+@blp.answers(201, KeptCheckpointSchema)
 def save_checkpoint(body: dict[str, Any], run_id: str) -> Any:
     """Keep a state that a later attempt may begin from; the last 20 are kept."""
     caller = caller_of(run_id)
