@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from common import ids
+from common.database import fetch
 from common.objects import ObjectStore, StoredObject
 from jobs.assessments import rules
 from jobs.assessments.options import StartOptions
@@ -23,25 +24,30 @@ from jobs.engine.tables import Run
 
 LOOK_UPS_AT_ONCE = 8
 
-_NEW_JOB = text("""
-    INSERT INTO job (uid, partner, kind, bundle_version_id, spec, created_by_kind, created_by_issuer,
-                     created_by_client_id, created_by_client_name)
-    VALUES (:uid, :partner, :kind, :bundle_version_id, CAST(:spec AS jsonb), :created_by_kind,
-            :created_by_issuer, :created_by_client_id, :created_by_client_name)
-""")
-_NEW_ASSESSMENT = text("""
-    INSERT INTO assessment (job_uid, tenant, school_year, params, files, mode, student_id_name, ods_id,
-                            sends_to_ods, match_rate)
-    VALUES (:uid, :tenant, :school_year, CAST(:params AS json), CAST(:files AS json), :mode,
-            :student_id_name, :ods_id, :sends_to_ods, :match_rate)
-""")
-JOB = """
-    SELECT j.uid, j.partner, j.bundle_version_id, j.spec, j.created_at,
-           j.created_by_kind, j.created_by_issuer, j.created_by_client_id, j.created_by_client_name,
-           a.tenant, a.school_year, a.params, a.files, a.mode, a.student_id_name, a.ods_id,
-           a.sends_to_ods, a.match_rate::float AS match_rate
-    FROM job j JOIN assessment a ON a.job_uid = j.uid
+_COLUMNS = """
+    j.uid, j.partner, j.bundle_version_id, j.spec, j.created_at,
+    j.created_by_kind, j.created_by_issuer, j.created_by_client_id, j.created_by_client_name,
+    a.tenant, a.school_year, a.params, a.files, a.mode, a.student_id_name, a.ods_id,
+    a.sends_to_ods, a.match_rate::float AS match_rate
 """
+JOB = f"SELECT {_COLUMNS} FROM job j JOIN assessment a ON a.job_uid = j.uid"  # noqa: S608 (our own constant)
+_NEW = text(f"""
+    WITH j AS (
+        INSERT INTO job (uid, partner, kind, bundle_version_id, spec, created_by_kind, created_by_issuer,
+                         created_by_client_id, created_by_client_name)
+        VALUES (:uid, :partner, :kind, :bundle_version_id, CAST(:spec AS jsonb), :created_by_kind,
+                :created_by_issuer, :created_by_client_id, :created_by_client_name)
+        RETURNING *
+    ), a AS (
+        INSERT INTO assessment (job_uid, tenant, school_year, params, files, mode, student_id_name, ods_id,
+                                sends_to_ods, match_rate)
+        SELECT j.uid, :tenant, :school_year, CAST(:params AS json), CAST(:files AS json), :mode,
+               :student_id_name, :ods_id, :sends_to_ods, :match_rate
+        FROM j
+        RETURNING *
+    )
+    SELECT {_COLUMNS} FROM j JOIN a ON a.job_uid = j.uid
+""")  # noqa: S608
 _FIND = text(f"{JOB} WHERE j.uid = :uid")
 
 
@@ -120,10 +126,7 @@ def _store(
     params: dict[str, Any],
     creator: Creator,
 ) -> Job:
-    uid = ids.new_uid()
-    connection.execute(_NEW_JOB, _job_values(uid, request, enabled, creator))
     assessment = {
-        "uid": uid,
         "tenant": request.tenant,
         "school_year": request.school_year,
         "params": json.dumps(params),
@@ -134,12 +137,12 @@ def _store(
         "sends_to_ods": place.sends_to_ods,
         "match_rate": place.match_rate,
     }
-    connection.execute(_NEW_ASSESSMENT, assessment)
-    return get(connection, uid)
+    [row] = fetch(connection, _NEW, {**_job_values(request, enabled, creator), **assessment})
+    return job_of(row)
 
 
-def _job_values(uid: UUID, request: JobRequest, enabled: EnabledBundle, creator: Creator) -> dict[str, Any]:
-    version = enabled.version
+def _job_values(request: JobRequest, enabled: EnabledBundle, creator: Creator) -> dict[str, Any]:
+    uid, version = ids.new_uid(), enabled.version
     labels = {"tenant": request.tenant, "schoolYear": request.school_year, "bundle": version.key}
     snapshot = {"version": version.number, "metadata": version.metadata, "warnings": list(version.warnings)}
     spec = {"labels": labels, "bundle": snapshot, "files_of": str(request.files_of or uid)}
@@ -158,10 +161,10 @@ def _job_values(uid: UUID, request: JobRequest, enabled: EnabledBundle, creator:
 
 def get(connection: Connection, uid: UUID) -> Job:
     """Read a job; raises JobNotFound."""
-    row = connection.execute(_FIND, {"uid": uid}).one_or_none()
-    if row is None:
+    rows = fetch(connection, _FIND, {"uid": uid})
+    if not rows:
         raise JobNotFound(uid)
-    return job_of(row)
+    return job_of(rows[0])
 
 
 def get_visible(connection: Connection, uid: UUID, visible_partners: Collection[str]) -> Job:
@@ -174,32 +177,32 @@ def get_visible(connection: Connection, uid: UUID, visible_partners: Collection[
 
 def job_of(row: Any) -> Job:
     """Read a row that was selected with JOB."""
-    labels, snapshot = row.spec["labels"], row.spec["bundle"]
+    labels, snapshot = row["spec"]["labels"], row["spec"]["bundle"]
     return Job(
-        uid=row.uid,
-        partner=row.partner,
-        tenant=row.tenant,
-        school_year=row.school_year,
+        uid=row["uid"],
+        partner=row["partner"],
+        tenant=row["tenant"],
+        school_year=row["school_year"],
         bundle=labels["bundle"],
-        bundle_version_id=row.bundle_version_id,
+        bundle_version_id=row["bundle_version_id"],
         bundle_version=snapshot["version"],
         metadata=snapshot["metadata"],
         warnings=snapshot["warnings"],
-        mode=row.mode,
-        student_id_name=row.student_id_name,
-        params=row.params,
-        files=row.files,
-        files_of=UUID(row.spec.get("files_of", str(row.uid))),
-        ods_id=row.ods_id,
-        sends_to_ods=row.sends_to_ods,
-        match_rate=row.match_rate,
+        mode=row["mode"],
+        student_id_name=row["student_id_name"],
+        params=row["params"],
+        files=row["files"],
+        files_of=UUID(row["spec"].get("files_of", str(row["uid"]))),
+        ods_id=row["ods_id"],
+        sends_to_ods=row["sends_to_ods"],
+        match_rate=row["match_rate"],
         creator=Creator(
-            kind=row.created_by_kind,
-            issuer=row.created_by_issuer,
-            client_id=row.created_by_client_id,
-            client_name=row.created_by_client_name,
+            kind=row["created_by_kind"],
+            issuer=row["created_by_issuer"],
+            client_id=row["created_by_client_id"],
+            client_name=row["created_by_client_name"],
         ),
-        created_at=row.created_at,
+        created_at=row["created_at"],
     )
 
 

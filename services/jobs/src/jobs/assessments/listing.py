@@ -67,7 +67,7 @@ def newest(connection: Connection, filters: Filters, after: Position | None, lim
         "after_uid": after.uid if after else None,
         "limit": limit,
     }
-    return [job_of(row) for row in connection.execute(_NEWEST, values)]
+    return [job_of(row) for row in connection.execute(_NEWEST, values).mappings()]
 
 
 def cursor(job: Job) -> str:

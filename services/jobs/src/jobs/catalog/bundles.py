@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from sqlalchemy import Connection, Engine, text
 
-from common.database import lock, transaction
+from common.database import fetch, lock, transaction
 from common.objects import ObjectStore
 from jobs.catalog import archives, lint, metadata
 from jobs.catalog.tables import BundleVersion, EnabledBundle, Enablement
@@ -234,19 +234,20 @@ def _values(packed: Packed) -> dict[str, Any]:
 
 
 def _with_content(connection: Connection, packed: Packed) -> BundleVersion | None:
-    row = connection.execute(_WITH_CONTENT, {"key": packed.key, "sha256": packed.sha256}).one_or_none()
+    values = {"key": packed.key, "sha256": packed.sha256}
+    row = connection.execute(_WITH_CONTENT, values).mappings().one_or_none()
     return _version(row) if row else None
 
 
 def find_enabled(connection: Connection, partner: str, key: str) -> EnabledBundle | None:
     """Find the newest version of a bundle the partner may use."""
-    row = connection.execute(_ENABLED_ONE, {"partner": partner, "key": key}).one_or_none()
-    return _enabled(row) if row else None
+    rows = fetch(connection, _ENABLED_ONE, {"partner": partner, "key": key})
+    return _enabled(rows[0]) if rows else None
 
 
 def list_enabled(connection: Connection, partner: str) -> list[EnabledBundle]:
     """List the bundles the partner may use, by key."""
-    return [_enabled(row) for row in connection.execute(_ENABLED_ALL, {"partner": partner})]
+    return [_enabled(row) for row in connection.execute(_ENABLED_ALL, {"partner": partner}).mappings()]
 
 
 def enablements_of(connection: Connection, partner: str) -> list[Enablement]:
@@ -256,26 +257,27 @@ def enablements_of(connection: Connection, partner: str) -> list[Enablement]:
 
 def version_of(connection: Connection, version_id: int) -> BundleVersion:
     """Find the version a job is pinned to."""
-    return _version(connection.execute(_VERSION, {"id": version_id}).one())
+    [row] = fetch(connection, _VERSION, {"id": version_id})
+    return _version(row)
 
 
 def _enabled(row: Any) -> EnabledBundle:
-    named = lint.DIRECT if row.student_id_name else None
+    named = lint.DIRECT if row["student_id_name"] else None
     return EnabledBundle(
         version=_version(row),
-        mode=row.enabled_mode or named or row.mode,
-        student_id_name=row.student_id_name,
+        mode=row["enabled_mode"] or named or row["mode"],
+        student_id_name=row["student_id_name"],
     )
 
 
 def _version(row: Any) -> BundleVersion:
     return BundleVersion(
-        id=row.id,
-        key=row.key,
-        number=row.number,
-        sha256=row.sha256,
-        kind=row.kind,
-        mode=row.mode,
-        metadata=row.metadata,
-        warnings=tuple(row.warnings),
+        id=row["id"],
+        key=row["key"],
+        number=row["number"],
+        sha256=row["sha256"],
+        kind=row["kind"],
+        mode=row["mode"],
+        metadata=row["metadata"],
+        warnings=tuple(row["warnings"]),
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, text
 
+from common.database import fetch
 from common.sealing import CannotUnseal, Sealer
 from jobs.catalog.tables import Ods
 
@@ -30,7 +31,8 @@ def live_of(connection: Connection, partner: str) -> list[Ods]:
 
 def unsealed(connection: Connection, ods_id: int, sealer: Sealer) -> Ods:
     """Find a connection, live or retired, with its secret open; raises CannotUnseal."""
-    ods = Ods(**connection.execute(_BY_ID, {"id": ods_id}).one()._mapping)
+    [row] = fetch(connection, _BY_ID, {"id": ods_id})
+    ods = Ods(**row)
     return replace(ods, client_secret=_open(ods, sealer))
 
 

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, text
 
+from common.database import fetch
 from jobs.catalog.tables import Partner, PartnerYear, Place, StoredFile, Tenant
 
 _PLACE = text("""
@@ -48,8 +49,8 @@ _MAPPINGS = text("""
 
 def place_of(connection: Connection, partner: str, tenant: str, year: str) -> Place:
     """Look up everything the rules ask about a partner's tenant in a year; unknown ones are a Place too."""
-    row = connection.execute(_PLACE, {"partner": partner, "tenant": tenant, "year": year}).one()
-    return Place(**row._mapping)
+    [row] = fetch(connection, _PLACE, {"partner": partner, "tenant": tenant, "year": year})
+    return Place(**row)
 
 
 def find(connection: Connection, code: str) -> Partner | None:
@@ -74,11 +75,11 @@ def list_all(connection: Connection) -> list[tuple[str, str]]:
 def roster_of(connection: Connection, partner: str, tenant: str, year: str) -> StoredFile | None:
     """Find the roster uploaded for a tenant and year."""
     values = {"partner": partner, "tenant": tenant, "year": year}
-    row = connection.execute(_ROSTER, values).one_or_none()
-    return StoredFile(**row._mapping) if row else None
+    rows = fetch(connection, _ROSTER, values)
+    return StoredFile(**rows[0]) if rows else None
 
 
 def mappings_of(connection: Connection, partner: str, tenant: str, bundle: str) -> list[StoredFile]:
     """List the tenant's own descriptor mappings for a bundle."""
     values = {"partner": partner, "tenant": tenant, "bundle": bundle}
-    return [StoredFile(**row._mapping) for row in connection.execute(_MAPPINGS, values)]
+    return [StoredFile(**row) for row in fetch(connection, _MAPPINGS, values)]

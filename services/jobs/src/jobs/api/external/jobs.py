@@ -1,20 +1,23 @@
 """Create a job, look at it, get fresh upload URLs."""
 
 from typing import Any
+from uuid import UUID
 
 from flask import jsonify, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
 
 from common.api import Blueprint, current_principal
 from common.database import transaction
-from common.idempotency import once
+from common.idempotency import once, statement_once
 from common.problems import bad_request
 from jobs.api.external import documents, schemas
 from jobs.api.external.bodies import json_body
 from jobs.api.external.callers import creator, job_uid
 from jobs.api.external.conditional import answer
 from jobs.assessments import jobs, rules, shape
-from jobs.assessments.tables import Job
+from jobs.assessments.shape import JobRequest
+from jobs.assessments.tables import Creator, Job
 from jobs.engine import line
 from jobs.services import services
 
@@ -49,13 +52,23 @@ def create_job() -> Any:
     asked = shape.read_job(json_body())
     by = creator()
     rules.check_caller(asked, by.client_id, current_principal().partners)
-    with transaction(services().engine) as connection:
+    with statement_once(services().engine) as connection:
         if dry:
             jobs.check(connection, asked)
             return jsonify(valid=True)
-        made = once(connection, lambda: str(jobs.check(connection, asked)(by).uid))
-        job = jobs.get(connection, job_uid(made.reference))
+        job = _created_once(connection, asked, by)
     return {"uid": job.uid, "uploadUrls": _upload_urls(job)}, {"Location": f"/api/v1/jobs/{job.uid}"}
+
+
+def _created_once(connection: Connection, asked: JobRequest, by: Creator) -> Job:
+    created: list[Job] = []
+
+    def effect() -> str:
+        created.append(jobs.check(connection, asked)(by))
+        return str(created[0].uid)
+
+    made = once(connection, effect)
+    return created[0] if created else jobs.get(connection, UUID(made.reference))
 
 
 def _is_dry_run() -> bool:
