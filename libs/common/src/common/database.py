@@ -21,6 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 STATEMENT_TIMEOUT_MS = 30_000
 LOCK_TIMEOUT_MS = 10_000
 _DIALECT = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_LOCK = text("SELECT pg_advisory_xact_lock(:number)")
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:number) AS is_locked")
 _NOT_NOW = {"25006", "57P01", "57P02", "57P03"}  # a standby; a server that stops or is not up yet
 
 
@@ -159,15 +161,13 @@ def lock_number(*names: object) -> int:
 
 def lock(connection: Connection, *names: object) -> None:
     """Wait for the advisory lock `names`; it is held until the transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": lock_number(*names)})
+    fetch(connection, _LOCK, {"number": lock_number(*names)})
 
 
 def try_lock(connection: Connection, *names: object) -> bool:
     """Take the advisory lock `names` if nobody holds it; it is held until the transaction ends."""
-    row = connection.execute(
-        text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": lock_number(*names)}
-    )
-    return bool(row.scalar_one())
+    [row] = fetch(connection, _TRY_LOCK, {"number": lock_number(*names)})
+    return bool(row["is_locked"])
 
 
 def probe(engine: Engine) -> None:

@@ -121,7 +121,7 @@ _BEGIN = Step(
 
 _FIND = text(f"SELECT {RUN_COLUMNS} FROM run WHERE id = :id")  # noqa: S608
 _RUNS_OF = text(f"SELECT {RUN_COLUMNS} FROM run WHERE job_id = ANY(:jobs) ORDER BY id")  # noqa: S608
-_HAS_LIVE = text("SELECT EXISTS (SELECT FROM run WHERE job_id = :job AND status = ANY(:live))")
+_HAS_LIVE = text("SELECT EXISTS (SELECT FROM run WHERE job_id = :job AND status = ANY(:live)) AS is_live")
 
 
 def submit(connection: Connection, new: NewRun) -> Run:
@@ -162,7 +162,8 @@ def runs_of(connection: Connection, job_uids: Iterable[UUID]) -> dict[UUID, list
 
 def has_live_run(connection: Connection, job_uid: UUID) -> bool:
     """Tell whether any run of the job is not over."""
-    return bool(connection.execute(_HAS_LIVE, {"job": job_uid, "live": sorted(LIVE)}).scalar_one())
+    [row] = fetch(connection, _HAS_LIVE, {"job": job_uid, "live": sorted(LIVE)})
+    return bool(row["is_live"])
 
 
 def _hand_to_caller(connection: Connection, run_id: UUID) -> Run:

@@ -3,15 +3,19 @@
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from common.api import Blueprint, current_principal
 from common.clock import rfc3339
-from common.database import transaction
+from common.database import statement, transaction
 from common.idempotency import once
 from jobs.api.external import schemas
 from jobs.api.external.bodies import optional_json_body
 from jobs.api.external.callers import creator, job_uid
 from jobs.assessments import jobs, options
+from jobs.assessments.options import StartOptions
 from jobs.assessments.status import current_run
+from jobs.assessments.tables import Job
 from jobs.engine import family, line
 from jobs.engine.states import Status
 from jobs.engine.tables import Run
@@ -37,29 +41,33 @@ def start_job(uid: str) -> Any:
     the answer has a run token, and you do the work through the executor API.
     """
     job_id, asked = job_uid(uid), options.read_start(optional_json_body())
-    with transaction(services().engine) as connection:
+    with statement(services().engine) as connection:
         job = jobs.get_visible(connection, job_id, current_principal().partners)
     if asked.caller and job.sends_to_ods:
         raise jobs.CallerCannotSend(job.uid)
     inputs = jobs.inputs_of(job, jobs.look_up_files(services().store, job))
     with transaction(services().engine) as connection:
-
-        def begin() -> str:
-            run = jobs.start(
-                connection,
-                job,
-                inputs,
-                created_by=creator().client_id,
-                timeout_seconds=services().settings.run_timeout_seconds,
-                options=asked,
-            )
-            return str(run.id)
-
-        run = line.find(connection, UUID(once(connection, begin).reference))
-    if run is None:
-        raise line.JobInProgress(job.uid)
+        run = _started_once(connection, job, inputs, asked)
     services().nudge.line()
     return _started(run), {"Location": f"/v1/runs/{run.id}"}
+
+
+def _started_once(connection: Connection, job: Job, inputs: dict[str, Any], asked: StartOptions) -> Run:
+    started: list[Run] = []
+
+    def begin() -> str:
+        timeout_seconds, by = services().settings.run_timeout_seconds, creator().client_id
+        run = jobs.start(
+            connection, job, inputs, created_by=by, timeout_seconds=timeout_seconds, options=asked
+        )
+        started.append(run)
+        return str(run.id)
+
+    made = once(connection, begin)
+    run = started[0] if started else line.find(connection, UUID(made.reference))
+    if run is None:
+        raise line.JobInProgress(job.uid)
+    return run
 
 
 def _started(run: Run) -> dict[str, Any]:
