@@ -37,7 +37,10 @@ def connect(url: str, application: str, *, pool_size: int = 16) -> Engine:
     """
     # SQLAlchemy 2.1 reads `postgresql://` as psycopg 3.
     url = url.replace("postgresql://", "postgresql+psycopg2://", 1)
-    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
+    options = (
+        f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
+        " -c plan_cache_mode=force_generic_plan"  # what is prepared is planned once
+    )
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
