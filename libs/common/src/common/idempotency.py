@@ -7,8 +7,8 @@ stored is a reference to the made thing; the view renders it anew, with fresh UR
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +59,9 @@ class Made:
     repeated: bool
 
 
-@contextmanager
-def statement_once(engine: Engine) -> Iterator[Connection]:
+def statement_once(engine: Engine) -> AbstractContextManager[Connection]:
     """Open what `once()` with a single statement needs: a transaction only where a key is kept with it."""
-    with (transaction if has_key() else statement)(engine) as connection:
-        yield connection
+    return transaction(engine) if has_key() else statement(engine)
 
 
 def once(connection: Connection, make: Callable[[], Any]) -> Made:
