@@ -1,5 +1,8 @@
 """One engine, one transaction, locks by name, on real PostgreSQL."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError
@@ -156,3 +159,33 @@ def test_names_of_locks_do_not_run_into_each_other() -> None:
     numbers = {database.lock_number(*names) for names in (("a", "b"), ("ab",), ("a", "", "b"), ("b", "a"))}
     assert len(numbers) == 4
     assert all(-(2**63) <= number < 2**63 for number in numbers)
+
+
+def test_a_statement_under_a_lock_waits_for_it_and_sees_what_its_holder_did(engine: Engine) -> None:
+    count = text("SELECT count(*) AS n FROM counted")
+
+    def read() -> int:
+        with statement(engine) as connection:
+            return int(fetch(connection, count, {}, locked=("counted",))[0]["n"])
+
+    with transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE counted (x int)"))
+    with ThreadPoolExecutor(1) as threads:
+        with transaction(engine) as holder:
+            lock(holder, "counted")
+            reading = threads.submit(read)
+            until_somebody_waits(engine)
+            holder.execute(text("INSERT INTO counted VALUES (1)"))
+        assert reading.result(timeout=30) == 1
+    with transaction(engine) as connection:
+        assert try_lock(connection, "counted")
+        connection.execute(text("DROP TABLE counted"))
+
+
+def until_somebody_waits(engine: Engine) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    until = time.monotonic() + 30
+    with engine.connect() as connection:
+        while not connection.execute(waiting).scalar_one():
+            assert time.monotonic() < until
+            connection.rollback()

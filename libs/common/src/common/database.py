@@ -5,7 +5,7 @@ every service answers with 503, and the pool makes new connections by itself.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,12 +108,17 @@ def _reached(engine: Engine) -> Iterator[None]:
         raise
 
 
-def fetch(connection: Connection, clause: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def fetch(
+    connection: Connection, clause: TextClause, values: Mapping[str, Any], *, locked: Sequence[object] = ()
+) -> list[dict[str, Any]]:
     """Run a hot statement and return its rows: prepared once a connection, and straight on the driver.
 
     To plan one takes the server longer than to run it, and SQLAlchemy's own way as much CPU as the rest of a
     call. `clause` is a constant of its module, because every connection keeps every one. The server plans
     again by itself when a table changes or was analyzed.
+
+    `locked` names an advisory lock that is waited for in the same round trip: the statement sees what the
+    holder did, and the lock is held until the transaction ends.
     """
     prepared = _prepared(clause)
     known: set[str] = connection.connection.info.setdefault("prepared", set())
@@ -122,7 +127,7 @@ def fetch(connection: Connection, clause: TextClause, values: Mapping[str, Any])
             if prepared.name not in known:
                 cursor.execute(prepared.prepare)
                 known.add(prepared.name)
-            cursor.execute(prepared.execute, values)
+            cursor.execute(_locking(locked) + prepared.execute, values)
             names = [column[0] for column in cursor.description or ()]
             if not names:
                 return []
@@ -131,6 +136,10 @@ def fetch(connection: Connection, clause: TextClause, values: Mapping[str, Any])
             raise DBAPIError.instance(
                 str(clause), None, error, psycopg2.Error, hide_parameters=True
             ) from error
+
+
+def _locking(names: Sequence[object]) -> str:
+    return f"SELECT pg_advisory_xact_lock({lock_number(*names)}); " if names else ""
 
 
 @dataclass(frozen=True, kw_only=True)
