@@ -99,6 +99,21 @@ def test_a_run_without_sets_ends_too(work: Any) -> None:
     assert work.end("canceled", lease=0) == []
 
 
+def test_one_outcome_in_a_hundred_forgets_old_idempotency_keys(door: Any, work: Any, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO idempotency_key VALUES ('old', '', '{}', now() - interval '25 hours')")
+        )
+    counted = text("SELECT count(*) FROM idempotency_key WHERE namespace = 'old'")
+    left, hundreds = [], uuid.uuid4().int // 100 * 100
+    for number in (hundreds + 1, hundreds):
+        work.run = str(uuid.UUID(int=number))
+        work.end()
+        with engine.connect() as connection:
+            left.append(connection.execute(counted).scalar_one())
+    assert left == [1, 0]
+
+
 def test_nothing_is_made_or_sealed_after_the_outcome(work: Any) -> None:
     late = work.declare({"a": b"1"}, lease=1)["uid"]
     work.end(lease=2)

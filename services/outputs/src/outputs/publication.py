@@ -14,8 +14,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from common.clock import rfc3339
+from common.database import fetch
 from common.objects import ObjectStore
-from outputs.sets import REPORT, lock_run
+from outputs.sets import REPORT, lock_run, run_lock
 from outputs.tables import OutputSet, sets_of_run
 
 COMPLETED = "completed"
@@ -30,7 +31,18 @@ STATUSES = (
     "expired",
 )
 
-_RECORDED = text("SELECT lease, answered, leftovers FROM outcome WHERE run_id = :run_id")
+# Finds no row when the run has sets.
+_FIND_OR_RECORD = text("""
+    WITH found AS (
+        SELECT lease, answered, leftovers FROM outcome WHERE run_id = :run_id
+    ), recorded AS (
+        INSERT INTO outcome (run_id, lease, status, finished_at, answered, leftovers)
+        SELECT :run_id, :lease, :status, :finished_at, '{"sets": []}', '{}'
+        WHERE NOT EXISTS (SELECT FROM found) AND NOT EXISTS (SELECT FROM output_set WHERE run_id = :run_id)
+        RETURNING lease, answered, leftovers
+    )
+    SELECT * FROM found UNION ALL SELECT * FROM recorded
+""")
 _RECORD = text("""
     INSERT INTO outcome (run_id, lease, status, finished_at, answered, leftovers)
     VALUES (:run_id, :lease, :status, :finished_at, CAST(:answered AS jsonb), CAST(:leftovers AS text[]))
@@ -101,21 +113,36 @@ class Recorded:
     leftovers: tuple[str, ...]
 
 
+def record_without_sets(connection: Connection, outcome: Outcome) -> Recorded | None:
+    """Record the outcome of a run that has no sets, in one round trip; None when it has some.
+
+    A repeat finds the first answer. Raises OutcomeDiffers when another lease has ended the run.
+    """
+    return _find_or_record(connection, outcome, locked=run_lock(outcome.run_id))
+
+
 def record(connection: Connection, outcome: Outcome) -> Recorded:
     """Publish what the outcome publishes and delete every other set of the run.
 
     A repeat finds the first answer. Raises OutcomeDiffers when another lease has ended the run.
     """
     lock_run(connection, outcome.run_id)
-    found = connection.execute(_RECORDED, {"run_id": outcome.run_id}).one_or_none()
-    if found is None:
-        return _record_first(connection, outcome)
-    if found.lease != outcome.lease:
-        raise OutcomeDiffers(f"lease {found.lease} ended the run")
-    return Recorded(answered=found.answered, leftovers=tuple(found.leftovers))
+    return _find_or_record(connection, outcome) or _record_with_sets(connection, outcome)
 
 
-def _record_first(connection: Connection, outcome: Outcome) -> Recorded:
+def _find_or_record(
+    connection: Connection, outcome: Outcome, locked: Sequence[object] = ()
+) -> Recorded | None:
+    found = fetch(connection, _FIND_OR_RECORD, _ended(outcome), locked=locked)
+    if not found:
+        return None
+    [row] = found
+    if row["lease"] != outcome.lease:
+        raise OutcomeDiffers(f"lease {row['lease']} ended the run")
+    return Recorded(answered=row["answered"], leftovers=tuple(row["leftovers"]))
+
+
+def _record_with_sets(connection: Connection, outcome: Outcome) -> Recorded:
     made = sets_of_run(connection, outcome.run_id)
     chosen = [each for each in made if outcome.publishes(each)]
     lost = [each for each in made if not outcome.publishes(each)]
@@ -126,16 +153,13 @@ def _record_first(connection: Connection, outcome: Outcome) -> Recorded:
         answered={"sets": [_answer(each, published[each.uid]) for each in chosen]},
         leftovers=tuple(each.prefix for each in lost),
     )
-    values = {
-        "run_id": outcome.run_id,
-        "lease": outcome.lease,
-        "status": outcome.status,
-        "finished_at": outcome.finished_at,
-        "answered": json.dumps(recorded.answered),
-        "leftovers": list(recorded.leftovers),
-    }
-    connection.execute(_RECORD, values)
+    kept = {"answered": json.dumps(recorded.answered), "leftovers": list(recorded.leftovers)}
+    connection.execute(_RECORD, {**_ended(outcome), **kept})
     return recorded
+
+
+def _ended(outcome: Outcome) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in ("run_id", "lease", "status", "finished_at")}
 
 
 def _publish(

@@ -137,9 +137,14 @@ def _is_unsafe(character: str) -> bool:
     return character in "/\\\u2028\u2029" or unicodedata.category(character).startswith("C")
 
 
+def run_lock(run_id: UUID) -> tuple[object, ...]:
+    """Name the lock that holds a run's sets still: making, sealing and ending never overlap."""
+    return "run", run_id
+
+
 def lock_run(connection: Connection, run_id: UUID) -> None:
-    """Hold a run's sets still until the transaction ends: making, sealing and ending never overlap."""
-    database.lock(connection, "run", run_id)
+    """Hold a run's sets still until the transaction ends."""
+    database.lock(connection, *run_lock(run_id))
 
 
 def require_unended(connection: Connection, run_id: UUID) -> None:
