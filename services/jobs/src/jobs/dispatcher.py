@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter as Metric
@@ -31,6 +31,7 @@ from jobs.engine.turns import Comparison, Nudge
 
 CANCEL_GRACE_SECONDS = 30.0
 FORGET_EVERY_SECONDS = 60.0
+GATHER_SECONDS = 0.005  # while executors find turns in Redis, nudges are answered together
 REDIS_TIMEOUT_SECONDS = 3.0
 
 MOVED = Metric("taxiway_runs_moved", "Runs moved by the dispatcher", ("duty", "status"))
@@ -68,6 +69,7 @@ class Dispatcher:
         self._compared = Comparison()
         self._next_compare = 0.0
         self._next_forget = 0.0
+        self.has_stock = False
 
     def tick(self) -> None:
         """Do every duty once. Raises Unavailable or RedisError: the next tick does the rest."""
@@ -87,9 +89,13 @@ class Dispatcher:
                 return 0
             given = [run for pool in turns.pools(connection) for run in self._dequeue(connection, pool)]
         if given:
+            self.has_stock = self._is_stock(turns.push(self._redis, self._signer, given))
             self._note("turns", given)
-            turns.push(self._redis, self._signer, given)
         return len(given)
+
+    def _is_stock(self, standing: Mapping[str, int]) -> bool:
+        """Tell whether that many turns keep the executors busy for a while: nobody waits for the next."""
+        return all(turns.window(self._executors[pool]) < 4 * count for pool, count in standing.items())
 
     def _dequeue(self, connection: Connection, pool: str) -> list[Run]:
         return turns.dequeue(connection, pool, turns.window(self._executors[pool]))
@@ -170,6 +176,8 @@ def run(dispatcher: Dispatcher, listener: Listener, stop: threading.Event, tick_
                 next_tick = now + tick_seconds
                 dispatcher.tick()
             if "line" in listener.wait(next_tick - listener.monotonic()):
+                if dispatcher.has_stock:
+                    stop.wait(GATHER_SECONDS)
                 dispatcher.give_turns()
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection
@@ -128,6 +128,27 @@ def test_a_database_that_froze_in_mid_tick_costs_no_run_its_lease(
     monkeypatch.setattr(sweeps, "wake", freeze)
     duties.tick()
     assert bench.run(run.id).status is Status.EXECUTING
+
+
+def test_only_while_executors_find_turns_in_redis_nudges_may_wait_for_more(bench: Any) -> None:
+    duties, seen = make(bench), []
+    for runs in (0, 1, 20, 0):
+        for _ in range(runs):
+            bench.submit("acme")
+        seen.append((duties.give_turns(), duties.has_stock))
+    assert seen == [(0, False), (1, False), (7, True), (0, True)]
+
+
+def test_turns_are_in_redis_before_anybody_is_told_of_them(bench: Any) -> None:
+    seen: list[int] = []
+
+    class Looking(NoNudge):
+        def run(self, run_id: UUID) -> None:
+            seen.append(listed(bench))
+
+    run = bench.submit("acme")
+    Dispatcher(bench.engine, bench.redis, bench.signer, Looking(), SystemClock(), QUICK).give_turns()
+    assert (bench.statuses(run.id), seen) == (["queued", "dequeued"], [1])
 
 
 def test_a_second_dispatcher_skips_the_duty_that_is_being_done(bench: Any) -> None:

@@ -93,6 +93,11 @@ class Step:
         return self.target in FINAL
 
     @property
+    def seeks(self) -> bool:
+        """Tell whether it looks for its runs, up to `batch` of them, and is not told which they are."""
+        return ":batch" in self.where
+
+    @property
     def ends_waits(self) -> bool:
         return self.is_final or Status.WAITING in self.sources
 
@@ -160,6 +165,6 @@ def end(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[R
 
 def _execute(connection: Connection, step: Step, values: Mapping[str, Any]) -> list[Run]:
     own = {"sources": sorted(step.sources), "target": step.target, "by": step.by, "level": step.level}
-    if step.skips_locked:  # a sweep: how it is best done depends on how many there are
+    if step.seeks:  # how it is best done depends on how many there are
         return runs_of_rows(connection.execute(step.statement, {**values, **own}).mappings().all())
     return runs_of_rows(fetch(connection, step.statement, {**values, **own}))

@@ -19,6 +19,7 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Connection, text
 
+from common.database import fetch
 from jobs.engine import moves
 from jobs.engine.moves import Step
 from jobs.engine.nudges import NoNudge, Nudge, RedisNudge
@@ -147,7 +148,7 @@ def window(executors: int) -> int:
 
 def pools(connection: Connection) -> list[str]:
     """Name the pools that have a line."""
-    return list(connection.execute(_POOLS).scalars())
+    return [row["pool"] for row in fetch(connection, _POOLS, {})]
 
 
 def dequeue(connection: Connection, pool: str, places: int) -> list[Run]:
@@ -164,19 +165,23 @@ def dequeue(connection: Connection, pool: str, places: int) -> list[Run]:
 
 
 def _give(connection: Connection, pool: str, places: int) -> list[Run]:
-    wanted = list(connection.execute(_NEXT, {"pool": pool, "window": places}).scalars())
+    wanted = [row["id"] for row in fetch(connection, _NEXT, {"pool": pool, "window": places})]
     if not wanted:
         return []
     given = {run.id: run for run in moves.move(connection, _GIVE, {"ids": wanted})}
     return [given[run_id] for run_id in wanted if run_id in given]
 
 
-def push(redis: "Redis", signer: Signer, runs: Sequence[Run]) -> None:
-    """Put turns into Redis in one pipeline. What does not arrive is found by the next comparisons."""
+def push(redis: "Redis", signer: Signer, runs: Sequence[Run]) -> dict[str, int]:
+    """Put turns into Redis in one pipeline; return how many stand there now, by pool.
+
+    What does not arrive is found by the next comparisons.
+    """
     with redis.pipeline(transaction=False) as pipeline:
         for run in runs:
             pipeline.rpush(LINE + run.pool, _turn(run, signer.ticket(run)))
-        pipeline.execute()
+        lengths = pipeline.execute()
+    return {run.pool: length for run, length in zip(runs, lengths, strict=True)}
 
 
 def _turn(run: Run, ticket: str) -> str:
