@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from common import database, logs, metrics, settings
 from common.clock import Clock, SystemClock
-from common.database import Unavailable, transaction
+from common.database import Unavailable, statement, transaction
 from common.sealing import Sealer
 from jobs.config import CourierSettings
 from jobs.deliveries import messages, outbox, outcomes, posting, webhooks
@@ -65,13 +65,14 @@ class Courier:
 
     def deliver(self) -> int:
         """Send one batch; return how many deliveries were taken. Raises Unavailable."""
-        with transaction(self._engine) as connection:
+        with statement(self._engine) as connection:
             taken = outbox.take(connection, outcomes.KINDS, BATCH)
-            messages = outcomes.messages(connection, taken) if taken else {}
         if not taken:
             return 0
-        tries = list(self._threads.map(lambda delivery: self._send(delivery, messages), taken))
-        self._keep(tries)
+        with statement(self._engine) as connection:
+            messages = outcomes.messages(connection, taken)
+        at_once = self._threads.map if len(taken) > 1 else map
+        self._keep(list(at_once(lambda delivery: self._send(delivery, messages), taken)))
         return len(taken)
 
     def count(self) -> None:
@@ -95,19 +96,26 @@ class Courier:
 
     def _keep(self, tries: Sequence[Sent]) -> None:
         answered = [(sent.delivery, sent.answer) for sent in tries if sent.answer is not None]
-        with transaction(self._engine) as connection:
-            runs = outcomes.store(connection, answered)
-            outbox.close(connection, [delivery.id for delivery, _ in answered], 200)
-            for sent in tries:
-                if sent.answer is None:
-                    pause = outbox.pause_seconds(sent.delivery.tries)
-                    outbox.postpone(connection, sent.delivery, sent.status, sent.error, pause)
-        for run in runs:
-            self._nudge.run(run)
-        if runs:
-            self._nudge.deliveries()  # their output sets may be news for webhooks
+        if answered:
+            self._store(answered)
+        if failed := [sent for sent in tries if sent.answer is None]:
+            self._postpone(failed)
         for sent in tries:
             _note(sent)
+
+    def _store(self, answered: Sequence[tuple[Delivery, Mapping[str, Any]]]) -> None:
+        with statement(self._engine) as connection:
+            stored = outcomes.store(connection, answered)
+        for run in stored.runs:
+            self._nudge.run(run)
+        if stored.has_called:
+            self._nudge.deliveries()
+
+    def _postpone(self, failed: Sequence[Sent]) -> None:
+        with transaction(self._engine) as connection:
+            for sent in failed:
+                pause = outbox.pause_seconds(sent.delivery.tries)
+                outbox.postpone(connection, sent.delivery, sent.status, sent.error, pause)
 
 
 def _note(sent: Sent) -> None:
@@ -155,11 +163,14 @@ def run(
     """Work until `stop`: at every nudge and every tick, as long as there is something. Never gives up."""
     database_outages = Outages(stop, (Unavailable,))
     redis_outages = Outages(stop, (RedisError,))
+    next_count = 0.0
     while not stop.is_set():
         with database_outages.survived():
-            while courier.deliver() and not stop.is_set():
+            while courier.deliver() >= BATCH and not stop.is_set():
                 pass
-            courier.count()
+            if listener.monotonic() >= next_count:
+                next_count = listener.monotonic() + tick_seconds
+                courier.count()
         with redis_outages.survived():
             _wait(listener, stop, tick_seconds)
         for each in posts:

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine
 
 from common.clock import SystemClock
 from common.database import transaction
-from jobs.courier import Courier
+from jobs.courier import BATCH, Courier, run
 from jobs.deliveries import outbox
 from jobs.deliveries.send import SendFailed, SignedReceiver
 from jobs.engine.nudges import NoNudge
@@ -72,6 +72,45 @@ def test_an_outcome_is_repeated_until_it_is_answered(
             rows("UPDATE delivery SET due_at = now()")
     assert rows(OPEN) == []
     assert rows("SELECT output_sets FROM run WHERE id = :id", id=run.id)[0]["output_sets"] == []
+
+
+def test_webhooks_are_nudged_only_when_a_set_is_news_to_one(
+    engine: Engine, receiver: Any, ended: Any, subscribe: Any
+) -> None:
+    class Counting(NoNudge):
+        nudged = 0
+
+        def deliveries(self) -> None:
+            self.nudged += 1
+
+    nudge = Counting()
+    courier = Courier(engine, receiver, nudge)
+    receiver.answer = {"sets": [{"uid": "a", "kind": "result", "name": "n", "published_at": "2026"}]}
+    ended()
+    assert (courier.deliver(), nudge.nudged) == (1, 0)
+    subscribe("http://receiver.example/", "output_set.published")
+    ended()
+    assert (courier.deliver(), nudge.nudged) == (1, 1)
+    courier.close()
+
+
+def test_a_full_batch_is_followed_by_the_next_without_a_nudge(
+    engine: Engine, receiver: Any, ended: Any, rows: Any
+) -> None:
+    class Silent:
+        def monotonic(self) -> float:
+            return time.monotonic()
+
+        def wait(self, seconds: float) -> frozenset[str]:
+            stop.set()
+            return frozenset()
+
+    for _ in range(BATCH + 1):
+        ended()
+    courier, stop = Courier(engine, receiver, NoNudge()), threading.Event()
+    run(courier, cast(Any, Silent()), stop, 1.0)
+    courier.close()
+    assert rows(OPEN) == []
 
 
 def test_pauses_double_up_to_a_bound() -> None:

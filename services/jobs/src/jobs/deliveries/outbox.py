@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from common.database import fetch
 from jobs.deliveries.tables import DELIVERY_COLUMNS, Delivery
 
 HOLD_SECONDS = 20.0  # longer than a whole call may take
@@ -61,10 +62,11 @@ _TAKE_FAIRLY = text(f"""
     )
     {_HOLD}
 """)  # noqa: S608
-_CLOSE = text("""
+CLOSE = """
     UPDATE delivery SET closed_at = now(), last_status = :status, last_error = NULL
-    WHERE id = ANY(:ids) AND closed_at IS NULL
-""")
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND closed_at IS NULL
+"""
+_CLOSE = text(CLOSE)
 _POSTPONE = text("""
     UPDATE delivery SET due_at = now() + make_interval(secs => :pause), last_status = :status,
         last_error = :error
@@ -106,7 +108,7 @@ def take_fairly(
 
 
 def _taken(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> list[Delivery]:
-    return [Delivery(**row) for row in connection.execute(statement, values).mappings()]
+    return [Delivery(**row) for row in fetch(connection, statement, values)]
 
 
 def close(connection: Connection, ids: Sequence[int], status: int) -> None:

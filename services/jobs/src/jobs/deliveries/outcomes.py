@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
 from common.clock import rfc3339
-from jobs.deliveries import webhooks
+from common.database import fetch
+from jobs.deliveries import outbox, webhooks
 from jobs.deliveries.tables import Delivery
 
 OUTCOME = "outcome"
@@ -22,17 +24,33 @@ _ENDED = text("""
     WHERE run.id = ANY(CAST(:runs AS uuid[]))
 """)
 _YEARS = text("SELECT code FROM school_year ORDER BY code")
-_STORE = text("""
-    UPDATE run SET output_sets = answer.sets, event_seq = run.event_seq + 1
-    FROM jsonb_to_recordset(CAST(:answers AS jsonb)) AS answer (run uuid, lease integer, sets jsonb)
-    WHERE run.id = answer.run AND run.lease = answer.lease AND run.output_sets IS NULL
-    RETURNING run.id, run.event_seq, run.output_sets
-""")
-_NOTE = text("""
-    INSERT INTO run_event (run_id, seq, type, data)
-    SELECT note.id, note.seq, 'published', jsonb_build_object('output_sets', note.sets)
-    FROM jsonb_to_recordset(CAST(:notes AS jsonb)) AS note (id uuid, seq integer, sets jsonb)
-""")
+_STORE = text(f"""
+    WITH answer AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:answers AS jsonb))
+            AS given (run uuid, lease integer, sets jsonb)
+    ), stored AS (
+        UPDATE run SET output_sets = answer.sets, event_seq = run.event_seq + 1
+        FROM answer
+        WHERE run.id = answer.run AND run.lease = answer.lease AND run.output_sets IS NULL
+        RETURNING run.id, run.partner, run.event_seq, run.output_sets
+    ), noted AS (
+        INSERT INTO run_event (run_id, seq, type, data)
+        SELECT id, event_seq, 'published', jsonb_build_object('output_sets', output_sets) FROM stored
+    ), called AS (
+        {webhooks.RECORD_PUBLISHED}
+    ), closed AS (
+        {outbox.CLOSE}
+    )
+    SELECT id, EXISTS (SELECT FROM called) AS has_called FROM stored
+""")  # noqa: S608 (our own constants)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """The runs whose answers were kept, and whether webhooks are to be called because of them."""
+
+    runs: list[UUID]
+    has_called: bool
 
 
 def messages(connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, dict[str, Any]]]:
@@ -47,8 +65,8 @@ def _outcomes(
 ) -> dict[int, tuple[str, dict[str, Any]]]:
     if not deliveries:
         return {}
-    runs = [delivery.reference["run"] for delivery in deliveries]
-    ended = {str(row["id"]): row for row in connection.execute(_ENDED, {"runs": runs}).mappings()}
+    runs = [UUID(delivery.reference["run"]) for delivery in deliveries]
+    ended = {str(row["id"]): row for row in fetch(connection, _ENDED, {"runs": runs})}
     return {
         delivery.id: (f"/internal/runs/{delivery.reference['run']}/outcome", _outcome(row))
         for delivery in deliveries
@@ -56,7 +74,7 @@ def _outcomes(
     }
 
 
-def _outcome(row: RowMapping) -> dict[str, Any]:
+def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     labels = row["labels"] or {}
     job = {"uid": str(row["job_id"]), "partner": row["partner"]}
     job |= {name: labels.get(name) for name in ("tenant", "schoolYear", "bundle")}
@@ -78,18 +96,13 @@ def _school_years(
     return {delivery.id: ("/internal/school-years", body) for delivery in deliveries}
 
 
-def store(connection: Connection, answers: Sequence[tuple[Delivery, Mapping[str, Any]]]) -> list[UUID]:
-    """Keep with each run what outputs published of it, and note it in its history; return the runs."""
+def store(connection: Connection, answers: Sequence[tuple[Delivery, Mapping[str, Any]]]) -> Stored:
+    """Keep with each run what outputs published of it, note it in its history, and close the deliveries."""
     outcomes = [
         {**delivery.reference, "sets": answer.get("sets") or []}
         for delivery, answer in answers
         if delivery.kind == OUTCOME
     ]
-    if not outcomes:
-        return []
-    stored = connection.execute(_STORE, {"answers": json.dumps(outcomes)}).all()
-    notes = [{"id": str(row.id), "seq": row.event_seq, "sets": row.output_sets} for row in stored]
-    connection.execute(_NOTE, {"notes": json.dumps(notes)})
-    runs = [row.id for row in stored]
-    webhooks.record_published(connection, runs)
-    return runs
+    values = {"answers": json.dumps(outcomes), "ids": [delivery.id for delivery, _ in answers], "status": 200}
+    rows = fetch(connection, _STORE, values)
+    return Stored(runs=[row["id"] for row in rows], has_called=any(row["has_called"] for row in rows))

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from common.clock import Clock
-from common.database import transaction
+from common.database import statement, transaction
 from common.sealing import CannotUnseal, Sealer
 from jobs.deliveries import messages, outbox, signing, webhooks
 from jobs.deliveries.messages import NOTIFY, Message
@@ -142,9 +142,12 @@ class Post:
         if not free:
             return 0
         busy = Counter(delivery.webhook_id for delivery in self._flying.values())
-        with transaction(self._engine) as connection:
+        with statement(self._engine) as connection:
             taken = self._take(connection, free, busy)
-            written = messages.write(connection, taken) if taken else {}
+        if not taken:
+            return 0
+        with statement(self._engine) as connection:
+            written = messages.write(connection, taken)
         for delivery in taken:
             self._send(delivery, written.get(delivery.id))
         return len(taken)

@@ -35,16 +35,17 @@ RECORD_ENDS = f"""
     JOIN webhook ON webhook.partner = ended.partner AND webhook.deleted_at IS NULL
                 AND webhook.events ? ended.event
 """  # noqa: S608 (our own constants)
-_RECORD_PUBLISHED = text(f"""
+# A part of the one statement that keeps answers: `stored` are the runs they are about (outcomes.py).
+RECORD_PUBLISHED = f"""
     INSERT INTO delivery (kind, webhook_id, reference)
     SELECT '{WEBHOOK}', webhook.id,
-           jsonb_build_object('id', gen_random_uuid(), 'event', '{SET_PUBLISHED}', 'run', run.id,
+           jsonb_build_object('id', gen_random_uuid(), 'event', '{SET_PUBLISHED}', 'run', stored.id,
                               'output_set', published.output_set)
-    FROM run CROSS JOIN LATERAL jsonb_array_elements(run.output_sets) AS published (output_set)
-    JOIN webhook ON webhook.partner = run.partner AND webhook.deleted_at IS NULL
+    FROM stored CROSS JOIN LATERAL jsonb_array_elements(stored.output_sets) AS published (output_set)
+    JOIN webhook ON webhook.partner = stored.partner AND webhook.deleted_at IS NULL
                 AND webhook.events ? '{SET_PUBLISHED}'
-    WHERE run.id = ANY(CAST(:runs AS uuid[]))
-""")  # noqa: S608 (our own constants)
+    RETURNING delivery.id
+"""  # noqa: S608 (our own constants)
 
 _COUNT = text("SELECT count(*) FROM webhook WHERE partner = :partner AND deleted_at IS NULL")
 _SECRETS = text("SELECT id, secret FROM webhook ORDER BY id FOR UPDATE")
@@ -151,12 +152,6 @@ def progress(connection: Connection, webhook_id: UUID, before: int, most: int) -
     """List deliveries to a webhook, the newest first."""
     rows = connection.execute(_PROGRESS, {"id": webhook_id, "before": before, "most": most})
     return [Progress(**row._mapping) for row in rows]
-
-
-def record_published(connection: Connection, runs: Sequence[UUID]) -> None:
-    """Note each output set of these runs for the webhooks that asked for it."""
-    if runs:
-        connection.execute(_RECORD_PUBLISHED, {"runs": list(map(str, runs))})
 
 
 def message_id(reference: dict[str, Any]) -> str:
