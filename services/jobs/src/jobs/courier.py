@@ -29,7 +29,7 @@ from jobs.deliveries.send import Receiver, SendFailed, SignedReceiver
 from jobs.deliveries.signing import PlatformKeys
 from jobs.deliveries.tables import Delivery
 from jobs.engine import nudges
-from jobs.engine.listening import Listener
+from jobs.engine.listening import CROWD_SECONDS, Listener
 from jobs.engine.outages import Outages
 from jobs.engine.turns import Nudge
 
@@ -180,8 +180,11 @@ def run(
 def _wait(listener: Listener, stop: threading.Event, tick_seconds: float) -> None:
     until = listener.monotonic() + tick_seconds
     while (left := until - listener.monotonic()) > 0 and not stop.is_set():
-        if "deliveries" in listener.wait(left):
+        heard = listener.wait(left)
+        if "deliveries" in heard:
             return
+        if heard:
+            stop.wait(CROWD_SECONDS)
 
 
 def main() -> None:

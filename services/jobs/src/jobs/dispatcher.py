@@ -22,7 +22,7 @@ from common.database import Unavailable, transaction, try_lock
 from jobs.config import DispatcherSettings
 from jobs.deliveries import outbox
 from jobs.engine import nudges, signals, sweeps, turns
-from jobs.engine.listening import Listener
+from jobs.engine.listening import CROWD_SECONDS, Listener
 from jobs.engine.outages import Outages
 from jobs.engine.run_tokens import Signer
 from jobs.engine.steadiness import Steadiness
@@ -175,10 +175,13 @@ def run(dispatcher: Dispatcher, listener: Listener, stop: threading.Event, tick_
             if now >= next_tick:
                 next_tick = now + tick_seconds
                 dispatcher.tick()
-            if "line" in listener.wait(next_tick - listener.monotonic()):
+            heard = listener.wait(next_tick - listener.monotonic())
+            if "line" in heard:
                 if dispatcher.has_stock:
                     stop.wait(GATHER_SECONDS)
                 dispatcher.give_turns()
+            elif heard:
+                stop.wait(CROWD_SECONDS)
 
 
 def main() -> None:

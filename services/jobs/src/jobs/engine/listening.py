@@ -9,6 +9,7 @@ from common.clock import Clock
 from jobs.engine.nudges import CHANNEL
 
 SHORTEST_WAIT_SECONDS = 0.001
+CROWD_SECONDS = 0.002  # whom a nudge does not concern reads it with those that follow
 LONGEST_WAIT_SECONDS = 1.0  # so that whoever waits can be told to stop
 
 
