@@ -20,7 +20,7 @@ EXECUTORS, CLIENTS = 8, 8
 POP_SECONDS, PRESENT_SECONDS, PATIENCE_SECONDS = 1, 30, 120
 POLL_SECONDS = 0.01
 _UNPUBLISHED = text("""
-    SELECT count(*) FROM jobs.run WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND output_sets IS NULL
+    SELECT EXISTS (SELECT FROM jobs.run WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND output_sets IS NULL)
 """)
 _STARTS = text("""
     SELECT extract(epoch FROM started_at - created_at) * 1000 FROM jobs.run
