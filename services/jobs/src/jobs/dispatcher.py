@@ -85,8 +85,6 @@ class Dispatcher:
     def give_turns(self) -> int:
         """Fill every pool's window; return how many turns were given."""
         with transaction(self._engine) as connection:
-            if not try_lock(connection, "jobs", "line"):
-                return 0
             given = [run for pool in turns.pools(connection) for run in self._dequeue(connection, pool)]
         if given:
             self.has_stock = self._is_stock(turns.push(self._redis, self._signer, given))

@@ -19,7 +19,7 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Connection, text
 
-from common.database import fetch
+from common.database import fetch, lock_number
 from jobs.engine import moves
 from jobs.engine.moves import Step
 from jobs.engine.nudges import NoNudge, Nudge, RedisNudge
@@ -34,16 +34,19 @@ MOST_TURNS_LOST = 500  # a minute apart in the end: more than eight hours
 TICKET_RENEWAL = timedelta(seconds=TICKET_SECONDS - 600)
 LINE = "jobs:line:"
 EXECUTOR = "jobs:executor:"
+_LINE_LOCK = lock_number("jobs", "line")
 
 _POOLS = text("""
-    WITH RECURSIVE pools AS (
+    WITH RECURSIVE lock AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock(:number) AS is_ours
+    ), pools AS (
         (SELECT pool FROM run WHERE status = 'queued' ORDER BY pool LIMIT 1)
         UNION ALL
         SELECT (SELECT run.pool FROM run WHERE run.status = 'queued' AND run.pool > pools.pool
                 ORDER BY run.pool LIMIT 1)
         FROM pools WHERE pools.pool IS NOT NULL
     )
-    SELECT pool FROM pools WHERE pool IS NOT NULL
+    SELECT pool FROM pools CROSS JOIN lock WHERE pool IS NOT NULL AND is_ours
 """)
 
 # Each partner's own next runs, then the partners in turn: who has fewer runs under way goes first. The walk
@@ -147,8 +150,11 @@ def window(executors: int) -> int:
 
 
 def pools(connection: Connection) -> list[str]:
-    """Name the pools that have a line."""
-    return [row["pool"] for row in fetch(connection, _POOLS, {})]
+    """Take the line's lock until the transaction ends and name the pools that have a line.
+
+    It names none when somebody else holds the lock.
+    """
+    return [row["pool"] for row in fetch(connection, _POOLS, {"number": _LINE_LOCK})]
 
 
 def dequeue(connection: Connection, pool: str, places: int) -> list[Run]:
