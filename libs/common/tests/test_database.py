@@ -121,6 +121,20 @@ def test_errors_of_hot_statements_are_those_of_others(engine: Engine) -> None:
         assert fetch(connection, _DOUBLE, {"x": 1})[0]["double"] == 2
 
 
+def test_a_plan_that_a_migration_spoiled_is_an_outage_of_one_call(engine: Engine) -> None:
+    read = text("SELECT * FROM changing")
+    with transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE changing AS SELECT 1 AS x"))
+        assert fetch(connection, read, {}) == [{"x": 1}]
+    with transaction(engine) as connection:
+        connection.execute(text("ALTER TABLE changing ADD COLUMN y int"))
+    with pytest.raises(Unavailable), statement(engine) as connection:
+        fetch(connection, read, {})
+    with transaction(engine) as connection:
+        assert fetch(connection, read, {}) == [{"x": 1, "y": None}]
+        connection.execute(text("DROP TABLE changing"))
+
+
 def test_a_lock_is_held_until_the_transaction_ends(engine: Engine) -> None:
     with transaction(engine) as first:
         lock(first, "run", 1)

@@ -23,7 +23,8 @@ LOCK_TIMEOUT_MS = 10_000
 _DIALECT = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _LOCK = text("SELECT pg_advisory_xact_lock(:number)")
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:number) AS is_locked")
-_NOT_NOW = {"25006", "57P01", "57P02", "57P03"}  # a standby; a server that stops or is not up yet
+# A standby; a server that stops or is not up yet; a plan from before a migration.
+_NOT_NOW = {"25006", "57P01", "57P02", "57P03", "0A000"}
 
 
 class Unavailable(Exception):

@@ -103,7 +103,7 @@ class S3Store:
         url = f"{self._public}/{quote(key, safe='/-_.~')}"
         request = AWSRequest(method=method, url=url, params=dict(params), headers=dict(headers))
         self._signer.add_auth(request)
-        return str(request.prepare().url)
+        return str(request.url)  # prepare() would take it apart once more
 
     def look_up(self, key: str) -> StoredObject | None:
         """Ask for an object's size and checksums; none when there is no such object."""

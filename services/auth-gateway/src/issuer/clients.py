@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from common.clock import Clock
+from common.greenlets import apart
 
 # What an unknown client's secret is checked against: the cost of a real one, and nothing matches it.
 NOBODY = "scrypt$4096$8$1$AAAAAAAAAAAAAAAAAAAAAA==$" + base64.b64encode(bytes(32)).decode()
@@ -107,11 +108,12 @@ def matches(secret: str, kept: str) -> bool:
     """Compare a secret with its hash, written as `scrypt$n$r$p$salt$hash`, in constant time."""
     try:
         _, n, r, p, salt, expected = kept.split("$")
-        digest = hashlib.scrypt(
-            secret[:MAX_SECRET_LENGTH].encode(),
-            salt=base64.b64decode(salt),
-            n=int(n), r=int(r), p=int(p), dklen=32, maxmem=MAX_SCRYPT_BYTES,
-        )  # fmt: skip
+        given, cost = secret[:MAX_SECRET_LENGTH].encode(), (int(n), int(r), int(p))
+        digest = apart(_scrypt, given, base64.b64decode(salt), *cost)
         return hmac.compare_digest(digest, base64.b64decode(expected))
     except (ValueError, binascii.Error):
         return False
+
+
+def _scrypt(secret: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, dklen=32, maxmem=MAX_SCRYPT_BYTES)
