@@ -305,7 +305,7 @@ class Interleavings(RuleBasedStateMachine):
             assert (written.cancel_requested_at is not None) == model.cancel_asked
             event = model.event_for_heartbeat()
             with transaction(self.bench.engine) as connection:
-                heard = receipts.for_heartbeat(connection, turn.run) if written.caller else None
+                heard = receipts.for_heartbeat(connection, turn.run) if written.has_event else None
             assert (heard and heard.payload) == (event and event.payload)
 
     @precondition(lambda self: self.held)
