@@ -93,6 +93,11 @@ def memory_mb(pids: Iterable[int]) -> float:
     return sum(int(row[1]) for row in rows if row[0] == "Pss:") / 1024
 
 
+def open_files(pids: Iterable[int]) -> int:
+    """Count what processes and everything below them have open, connections included (proc(5))."""
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in tree(pids))
+
+
 @contextmanager
 def peak_mb(pids: Iterable[int]) -> Iterator[Callable[[], float]]:
     """Watch the most memory that any one process below `pids` holds meanwhile (proc(5), clear_refs)."""
