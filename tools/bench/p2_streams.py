@@ -31,6 +31,7 @@ CLIENT = Principal(
 )
 MARK = "a line for everyone"
 PATIENCE_SECONDS = 120
+BEAT_SECONDS = 2.0
 
 
 @dataclass(kw_only=True)
@@ -99,8 +100,9 @@ async def watched(
     stack: Measured, conditions: Conditions, streams: int, through: int, watchers: int
 ) -> list[Result]:
     """Open idle streams and weigh them, then say something to the watchers of one run, again and again."""
-    run, token = at_work(stack)
-    quiet, _ = at_work(stack)
+    told, untold = at_work(stack), at_work(stack)
+    beats = [asyncio.create_task(beat(stack, *each)) for each in (told, untold)]
+    (run, token), (quiet, _) = told, untold
     opened, door, watch = Streams(), stack.local.port("gateway"), stack.local.port(WATCH)
     before = memory_mb(stack.pids("gateway"))
     await opened.open(door, partial(as_client, stack, run), watchers)
@@ -108,6 +110,9 @@ async def watched(
     await opened.open(watch, partial(as_gateway, stack, quiet), streams - through)
     held, gateway = memory_mb(stack.pids(WATCH)), memory_mb(stack.pids("gateway")) - before
     tails = [await fan_out(stack, opened, run, token, watchers) for _ in range(conditions.pairs)]
+    for each in beats:
+        each.cancel()
+    await asyncio.gather(*beats, return_exceptions=True)
     await opened.close()
     idle = f"{streams:,} idle streams, one watch worker"
     return [
@@ -121,6 +126,14 @@ async def watched(
         ),
         limited("P2", f"a line to {watchers:,} streams of a run: p99", tails, limit=FAN_OUT_MS, unit="ms"),
     ]
+
+
+async def beat(stack: Measured, run: str, token: str) -> None:
+    """Keep a run alive until cancelled: thousands of streams are not opened in one heartbeat's time."""
+    async with Caller(stack.local.port("gateway")) as caller:
+        while True:
+            await caller.post(f"/sdk/v1/runs/{run}/heartbeat", token, {})
+            await asyncio.sleep(BEAT_SECONDS)
 
 
 async def fan_out(stack: Measured, opened: Streams, run: str, token: str, watchers: int) -> float:
