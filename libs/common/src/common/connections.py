@@ -142,13 +142,13 @@ class Connection:
 
     def _answer(self, request: Request) -> bool:
         """Have the application answer; whether another request may follow."""
-        answer = Answer(request, self.send, self._may_follow)
+        answer, path = Answer(request, self.send, self._may_follow), request.environ["PATH_INFO"]
         try:
             self._call(request, answer)
         except ClientDisconnected:
             return False
         except Exception as error:  # the edge of the application
-            get_logger().error("unexpected_error", exc_info=error, path=request.environ["PATH_INFO"])
+            get_logger().error("unexpected_error", exc_info=error, path=path)
             if not answer.has_begun:
                 self._refuse(500)
             return False
@@ -158,6 +158,7 @@ class Connection:
         whole = io.BytesIO(b"".join(request.pieces)) if request.is_whole else None
         request.environ["wsgi.input"] = whole or io.BufferedReader(_Body(self, request))
         pieces = self._app(request.environ, answer.start)
+        request.environ = {}  # a stream may last for hours, and nobody asks for its headers again
         try:
             for piece in pieces:
                 answer.write(piece)

@@ -118,6 +118,7 @@ class RequestReader:
             self.fault = BAD_REQUEST
         keeps_alive = version == "1.1" and not upgrades and parser.should_keep_alive()
         awaits_continue = environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        self._environ = {}
         self._latest = Request(environ, version == "1.0", method == "HEAD", keeps_alive, awaits_continue)
         if not self.fault:
             self.requests.append(self._latest)

@@ -1,7 +1,6 @@
 """A client's connection: its requests one after the other, its deadlines, its end."""
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gateway.relay import writing
@@ -39,7 +38,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport: Any = None
         self._latest: Request | None = None
         self._reader = RequestReader(self)
-        self._exchanges: deque[Exchange] = deque()
+        self._exchanges: list[Exchange] = []
         self._has_ended = self._is_lingering = self._is_paused = False
 
     @property
@@ -168,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
         """Go on with the next request, or close."""
         if not self._exchanges:
             return  # the connection is lost
-        self._exchanges.popleft()
+        self._exchanges.pop(0)
         if not exchange.is_complete:
             self._linger()
         elif exchange.closes or (self._has_ended and not self._exchanges):

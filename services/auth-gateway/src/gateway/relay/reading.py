@@ -6,7 +6,7 @@ what it lets pass and a service might read otherwise is refused here. Trailers a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import httptools
 
@@ -68,7 +68,7 @@ class RequestReader:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = None  # made when it is needed: a stream whose head is known never has one
         self.fault: Problem | None = None
         self.is_over = False  # nothing that follows is a request
         self._in_body = self._in_head = self._closes = False
@@ -95,6 +95,8 @@ class RequestReader:
             return
         try:
             was_in_head = self._in_head
+            if self._parser is None:
+                self._parser = httptools.HttpRequestParser(self)
             self._parser.feed_data(data)
             if was_in_head and self._in_head:  # llhttp keeps what it has of a header to itself
                 self._grow(len(data))

@@ -96,6 +96,26 @@ class Upstream:
 class UpstreamConnection(asyncio.Protocol):
     """A connection to a service: a request is written, its answer read strictly and told piece by piece."""
 
+    __slots__ = (
+        "_asker",
+        "_began",
+        "_has_length",
+        "_heard",
+        "_is_bodyless",
+        "_is_chunked",
+        "_is_complete",
+        "_is_paused",
+        "_keeps_alive",
+        "_left_bytes",
+        "_lines",
+        "_nominated",
+        "_parser",
+        "_transport",
+        "_upstream",
+        "idle_until",
+        "is_used",
+    )
+
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._transport: Any = None
