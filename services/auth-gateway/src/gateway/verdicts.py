@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 class _Shelf(Generic[Value]):
-    """A bounded map whose entries end at an instant; the longest unused goes first."""
+    """A bounded map of entries that end at an instant: the longest unused goes first, and what ended."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -49,11 +49,14 @@ class _Shelf(Generic[Value]):
         self._entries.move_to_end(name)
         return entry[0]
 
-    def put(self, name: bytes, value: Value, until: float) -> None:
+    def put(self, name: bytes, value: Value, until: float, now: float) -> None:
         self._entries[name] = value, until
         self._entries.move_to_end(name)
-        while len(self._entries) > self._size:
+        while len(self._entries) > self._size or self._has_ended(now):
             self._entries.popitem(last=False)
+
+    def _has_ended(self, now: float) -> bool:
+        return bool(self._entries) and next(iter(self._entries.values()))[1] <= now
 
     def drop(self, name: bytes) -> None:
         self._entries.pop(name, None)
@@ -76,9 +79,9 @@ class Verdicts:
         with self._lock:
             match verdict:
                 case Accepted():
-                    self._good.put(name, verdict, min(verdict.expires_at, now + GOOD_SECONDS))
+                    self._good.put(name, verdict, min(verdict.expires_at, now + GOOD_SECONDS), now)
                 case Rejected():
-                    self._bad.put(name, verdict, now + BAD_SECONDS)
+                    self._bad.put(name, verdict, now + BAD_SECONDS, now)
 
     def drop(self, name: bytes) -> None:
         with self._lock:

@@ -60,6 +60,14 @@ def test_the_longest_unused_goes_first_and_garbage_pushes_no_good_one_out() -> N
     assert [bool(verdicts.get(name, 100)) for name in (b"a", b"b", b"c")] == [True, False, True]
 
 
+def test_verdicts_that_ended_are_not_kept_until_there_are_too_many() -> None:
+    verdicts = Verdicts()
+    for number in range(5):
+        verdicts.put(b"%d" % number, accepted(10_000), 100)
+    verdicts.put(b"a", accepted(10_000), 100 + GOOD_SECONDS)
+    assert len(verdicts._good._entries) == 1
+
+
 def test_a_known_token_is_decided_without_looking_at_its_signature(door: Any, keys: Any, tools: Any) -> None:
     token = tools.mint(keys.rsa, door.claims())
     door.admitted(token)

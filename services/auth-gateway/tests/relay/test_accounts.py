@@ -11,6 +11,7 @@ from common.clock import FixedClock
 from common.principal import Principal
 from gateway.counters import SPENT, Counted, Step
 from gateway.quotas import HOUR_SECONDS, Quotas, Share
+from gateway.relay import accounts
 from gateway.relay.accounts import Accounts
 
 CALLER = Principal(kind="client", subject="c", client_id="c", issuer="https://i")
@@ -157,3 +158,14 @@ def test_a_key_has_its_own_quota(own: int | None, limit: int) -> None:
     world.accounts.wait(CALLER, own, world.shares.append)
     world.answer()
     assert world.shares[0].limit == limit
+
+
+def test_no_more_accounts_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "MOST_ACCOUNTS", 3)
+    world = World(limit=5000)
+    callers = [replace(CALLER, subject=str(number)) for number in range(5)]
+    for caller in callers:
+        world.accounts.wait(caller, None, world.shares.append)
+        world.answer()
+    assert [world.accounts.take(caller, None) is not None for caller in callers[2:]] == [True] * 3
+    assert len(world.accounts._accounts) == 3

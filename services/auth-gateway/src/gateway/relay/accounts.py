@@ -15,7 +15,7 @@ from gateway.counters import MOST_STEPS, Counted, Step
 from gateway.quotas import HOUR_SECONDS, Quota, Quotas, Share
 
 LARGEST_LOT = 500
-MOST_ACCOUNTS = 50_000
+MOST_ACCOUNTS = 10_000
 Answers = list[Counted] | None
 Ask = Callable[[list[Step]], Answers]
 InThread = Callable[[Ask, list[Step], Callable[["Future[Answers]"], None]], None]
@@ -84,7 +84,7 @@ class Accounts:
         account = self._accounts.get(name)
         if account is None or account.ends_at <= self._timestamp() or account.quota.limit != limit:
             if len(self._accounts) >= MOST_ACCOUNTS:
-                self._accounts.clear()  # the lots in hand are forfeit
+                del self._accounts[next(iter(self._accounts))]  # what it had in hand is forfeit
             account = self._accounts[name] = Account(self._quotas.quota(caller, requests_per_hour))
         return account
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from gateway.headers import Block
 from gateway.relay.reading import MAX_TARGET_BYTES, Request
 
-MAX_KNOWN = 8192
+MAX_KNOWN = 4096
 _END = b"\r\n\r\n"
 _LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!-~]*) HTTP/1\.1")
 _TOLD_APART = frozenset(
