@@ -94,11 +94,11 @@ def how(rows: Iterable[Line]) -> list[str]:
 
 def _how(id: str, rows: Sequence[Line]) -> str:
     first = rows[0]
-    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+    versions = "".join(f"; {name} {version}" for name, version in first["versions"].items())
     notes = "".join(f"  {note}\n" for note in dict.fromkeys(row["note"] for row in rows) if note)
     skipped = "".join(f"  Left out: {each}\n" for each in first["skipped"])
     when = f"{first['measured_on']}, {first['pairs']} pairs, load before {first['load']:g}"
-    return f"- **{id}** `{first['command']}`: {when}; {versions}.\n{notes}{skipped}"
+    return f"- **{id}** `{first['command']}`: {when}{versions}.\n{notes}{skipped}"
 
 
 def picture(rows: Sequence[Line]) -> str:
